@@ -1,0 +1,2 @@
+//! refresh
+fn main() {}

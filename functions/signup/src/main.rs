@@ -1,0 +1,2 @@
+//! signup
+fn main() {}

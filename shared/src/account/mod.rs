@@ -1,0 +1,21 @@
+//! Who a person is: the nouns of an account, each parsed once at the edge.
+//!
+//! Inside the program an [`EmailAddress`], [`Username`] or [`Password`] is known to be a good one; there is no public
+//! way to make one that was not checked.
+
+mod email;
+mod id;
+mod password;
+mod pending;
+mod user;
+mod username;
+
+pub use email::{EmailAddress, InvalidEmail};
+pub use id::UserId;
+pub use password::{CandidatePassword, Password, PasswordHash, WeakPassword};
+pub use pending::{
+    CODE_ATTEMPTS, CODE_LIFETIME, MAX_MAILS, PendingId, PendingSignup, RESEND_COOLDOWN, SIGNUP_LIFETIME, SignupSecrets,
+    VerificationCode,
+};
+pub use user::{Epoch, Status, User};
+pub use username::{InvalidUsername, Username};
