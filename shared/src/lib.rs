@@ -1,1 +1,20 @@
-//! Shared.
+//! What Latchkey's functions have in common: nouns, and verbs that two endpoints need.
+//!
+//! The sequence of steps of an endpoint is its function's own; nothing here knows one. `docs/ARCHITECTURE.md` walks a
+//! request through these modules.
+
+pub mod account;
+pub mod aws;
+mod base64url;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod locale;
+pub mod mail;
+pub mod password_hasher;
+mod random;
+pub mod runtime;
+pub mod session;
+pub mod store;
+mod telemetry;
+pub mod token;

@@ -6,7 +6,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 ///
 /// # Panics
 /// When the operating system has no randomness to give; nothing safe can be done then.
-pub fn bytes<const N: usize>() -> [u8; N] {
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new()
         .fill(&mut bytes)
@@ -15,7 +15,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 }
 
 /// A number below `bound`, each equally likely.
-pub fn below(bound: u32) -> u32 {
+pub(crate) fn below(bound: u32) -> u32 {
     // Refuses the incomplete last run of `bound`, so that no number is likelier than another.
     let limit = u32::MAX - u32::MAX % bound;
     loop {

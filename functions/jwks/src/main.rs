@@ -1,2 +1,5 @@
-//! jwks
-fn main() {}
+//! The Lambda binary `jwks`; its specification is in `lib.rs`.
+
+fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(jwks::Deps::new, jwks::handle)
+}

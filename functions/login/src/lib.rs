@@ -1,1 +1,167 @@
-//! login
+//! `POST /login` — signs in with a password.
+//!
+//! Success: `200`, a session response. The session that the request came with is ended.
+//!
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_credentials`, `csrf_rejected`,
+//! `unavailable`.
+//!
+//! A user that there is not costs the same time and the same round trips as a wrong password.
+//!
+//! Round trips: 3; 1 WRU, 2 RRU (a session that is ended with it adds 3 WRU).
+
+use std::sync::Arc;
+
+use lambda_http::Request;
+use lambda_http::http::StatusCode;
+use serde::Deserialize;
+use shared::account::{CandidatePassword, EmailAddress, Password, PasswordHash, Status, User, UserId, Username};
+use shared::clock::Clock;
+use shared::config::Config;
+use shared::http::credentials::Inbound;
+use shared::http::json::{self, BodyError};
+use shared::http::session_response::Issuer;
+use shared::http::{Code, Problem, Response};
+use shared::password_hasher::{HashError, PasswordHasher, Verdict};
+use shared::runtime::{self, Endpoint, Platform};
+use shared::session::{Client, Kind, Session};
+use shared::store::{Identifier, Store, StoreError};
+use shared::token::{KeyError, KeyRing};
+use thiserror::Error;
+
+/// What a login needs.
+pub struct Deps {
+    store: Arc<Store>,
+    keys: KeyRing,
+    hasher: PasswordHasher,
+    config: Arc<Config>,
+    clock: Clock,
+}
+
+impl Deps {
+    /// Takes what it needs from the platform.
+    pub fn new(platform: &Platform) -> Self {
+        let store = platform.store();
+        Self {
+            keys: platform.keys(&store),
+            store,
+            hasher: platform.hasher(),
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
+    }
+}
+
+/// The function, ready to answer.
+pub fn service(platform: &Platform) -> Endpoint {
+    runtime::endpoint(platform, Deps::new(platform), handle)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginRequest {
+    username: Option<String>,
+    email: Option<String>,
+    password: CandidatePassword,
+    #[serde(default)]
+    client: Client,
+    #[serde(default)]
+    remember: bool,
+}
+
+/// Why nobody is signed in.
+#[derive(Debug, Error)]
+pub enum LoginError {
+    /// The body is not what the endpoint takes.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The event cannot be answered.
+    #[error("the event cannot be answered")]
+    Inbound(Problem),
+    /// Both a name and an address, or neither.
+    #[error("either username or email is required")]
+    Identifier,
+    /// There is no such user, the password is another, or the user is banned.
+    #[error("wrong name, address or password")]
+    InvalidCredentials,
+    /// The password could not be compared.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No key.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Body(error) => error.into(),
+            LoginError::Inbound(problem) => problem,
+            LoginError::Identifier => Self::new(Code::InvalidRequest).with_detail(error),
+            LoginError::InvalidCredentials => Self::new(Code::InvalidCredentials),
+            LoginError::Hash(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+            LoginError::Keys(error) => error.into(),
+        }
+    }
+}
+
+/// Answers a request.
+pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, LoginError> {
+    let inbound = Inbound::of_request(&deps.config, &request).map_err(LoginError::Inbound)?;
+    let LoginRequest { username, email, password, client, remember } = json::parse(&request)?;
+    let identifier = identifier(username.as_deref(), email.as_deref())?;
+    let password = password.to_compare().ok_or(LoginError::InvalidCredentials)?;
+    let now = deps.clock.now();
+
+    let (user, stored) = find_user(&deps.store, &identifier).await?;
+    let user = authenticate(&deps, user, password, stored).await?;
+    let session = Session::start(&user, Kind::chosen(client, remember), &inbound.device, &deps.config.lifetimes, now);
+    let replaced = inbound.sessions(&deps.keys, now).await?;
+    deps.store.create_session(&session, &replaced).await?;
+
+    let issuer = Issuer { keys: &deps.keys, config: &deps.config };
+    Ok(issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
+}
+
+/// Whom the request names. What cannot be a name or an address is nobody's.
+fn identifier(username: Option<&str>, email: Option<&str>) -> Result<Identifier, LoginError> {
+    match (username, email) {
+        (Some(username), None) => Ok(Username::parse(username).map_or(Identifier::Nobody, Identifier::Username)),
+        (None, Some(email)) => Ok(EmailAddress::parse(email).map_or(Identifier::Nobody, Identifier::Email)),
+        _ => Err(LoginError::Identifier),
+    }
+}
+
+/// The user and the stored password, in two round trips whether or not there is one.
+async fn find_user(
+    store: &Store,
+    identifier: &Identifier,
+) -> Result<(Option<User>, Option<PasswordHash>), StoreError> {
+    let user_id = store.find_user_id(identifier).await?;
+    let found = store.find_user_with_password(user_id.unwrap_or_else(UserId::random)).await?;
+    Ok(found.unzip())
+}
+
+/// The user, if the password is theirs and they are not banned. A hash with outdated parameters is replaced.
+async fn authenticate(
+    deps: &Deps,
+    user: Option<User>,
+    password: Password,
+    stored: Option<PasswordHash>,
+) -> Result<User, LoginError> {
+    let (verdict, password) = deps.hasher.verify(password, stored.clone()).await?;
+    let (Verdict::Right { outdated }, Some(user), Some(stored)) = (verdict, user, stored) else {
+        return Err(LoginError::InvalidCredentials);
+    };
+    if user.status != Status::Enabled {
+        return Err(LoginError::InvalidCredentials);
+    }
+    if outdated {
+        let renewed = deps.hasher.hash(password).await?;
+        deps.store.rehash_password(user.id, &stored, &renewed).await?;
+    }
+    Ok(user)
+}

@@ -1,2 +1,5 @@
-//! login
-fn main() {}
+//! The Lambda binary `login`; its specification is in `lib.rs`.
+
+fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(login::Deps::new, login::handle)
+}

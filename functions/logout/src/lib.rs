@@ -1,1 +1,143 @@
-//! logout
+//! `POST /logout` — ends the session, or with `"everywhere": true` all of the user's sessions.
+//!
+//! The credential is the body's `refresh`, the cookie `refresh`, or an access token, which may have expired;
+//! `everywhere` needs a live access token.
+//!
+//! Success: `204`, and the cookies are removed; `204` again when repeated, and without any credential.
+//!
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `token_invalid` (a token in the body or the
+//! header that is not genuine), `csrf_rejected`, `unavailable`; with `everywhere` also `token_missing`, `token_expired`
+//! and `session_ended`.
+//!
+//! Round trips: 1; 1 WRU. With `everywhere`: 2; 1 WRU, 2 RRU.
+
+use std::sync::Arc;
+
+use lambda_http::Request;
+use lambda_http::http::StatusCode;
+use serde::Deserialize;
+use shared::clock::{Clock, Timestamp};
+use shared::config::Config;
+use shared::http::caller::{Caller, CallerError};
+use shared::http::cookies::Cookies;
+use shared::http::credentials::Inbound;
+use shared::http::json::{self, BodyError};
+use shared::http::{self, Code, Problem, Response};
+use shared::runtime::{self, Endpoint, Platform};
+use shared::session::SessionRef;
+use shared::store::{Store, StoreError};
+use shared::token::{AccessError, KeyError, KeyRing};
+use thiserror::Error;
+
+/// What a logout needs.
+pub struct Deps {
+    store: Arc<Store>,
+    keys: KeyRing,
+    config: Arc<Config>,
+    clock: Clock,
+}
+
+impl Deps {
+    /// Takes what it needs from the platform.
+    pub fn new(platform: &Platform) -> Self {
+        let store = platform.store();
+        Self {
+            keys: platform.keys(&store),
+            store,
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
+    }
+}
+
+/// The function, ready to answer.
+pub fn service(platform: &Platform) -> Endpoint {
+    runtime::endpoint(platform, Deps::new(platform), handle)
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct LogoutRequest {
+    refresh: Option<String>,
+    everywhere: bool,
+}
+
+/// Why nothing was ended.
+#[derive(Debug, Error)]
+pub enum LogoutError {
+    /// The body is not what the endpoint takes.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The event cannot be answered.
+    #[error("the event cannot be answered")]
+    Inbound(Problem),
+    /// A token in the body or the header is not genuine.
+    #[error("the token is not valid")]
+    Invalid,
+    /// `everywhere` without a live access token.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No key.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl From<LogoutError> for Problem {
+    fn from(error: LogoutError) -> Self {
+        match error {
+            LogoutError::Body(error) => error.into(),
+            LogoutError::Inbound(problem) => problem,
+            LogoutError::Invalid => Self::new(Code::TokenInvalid),
+            LogoutError::Caller(error) => error.into(),
+            LogoutError::Store(error) => error.into(),
+            LogoutError::Keys(error) => error.into(),
+        }
+    }
+}
+
+/// Answers a request.
+pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, LogoutError> {
+    let inbound = Inbound::of_request(&deps.config, &request).map_err(LogoutError::Inbound)?;
+    let LogoutRequest { refresh, everywhere } = json::parse_or_default(&request)?;
+    let now = deps.clock.now();
+
+    if everywhere {
+        let caller = Caller::authenticate(&inbound, &deps.keys, &deps.store, now).await?;
+        deps.store.revoke_all_sessions(caller.user.id).await?;
+    } else {
+        for session in sessions(&deps.keys, refresh.as_deref(), &inbound, now).await? {
+            deps.store.delete_session(session).await?;
+        }
+    }
+    let mut response = http::empty(StatusCode::NO_CONTENT);
+    Cookies::new(&deps.config, &inbound.api_url).clear_session(&mut response);
+    Ok(response)
+}
+
+/// The sessions to end: the one of each credential that came. Cookies that are not genuine are only removed; a token
+/// that a program sent on purpose has to be one.
+async fn sessions(
+    keys: &KeyRing,
+    refresh: Option<&str>,
+    inbound: &Inbound,
+    now: Timestamp,
+) -> Result<Vec<SessionRef>, LogoutError> {
+    let mut sessions = inbound.sessions(keys, now).await?;
+    if let Some(token) = refresh {
+        let claims = keys.verify_refresh(token, now).await?.ok_or(LogoutError::Invalid)?;
+        if !sessions.contains(&claims.session()) {
+            sessions.push(claims.session());
+        }
+    }
+    if let Some(token) = &inbound.bearer {
+        match keys.verify_access(token, &inbound.api_url, now).await {
+            Ok(_) => {}
+            Err(AccessError::Keys(error)) => return Err(error.into()),
+            Err(AccessError::Invalid | AccessError::Expired) => return Err(LogoutError::Invalid),
+        }
+    }
+    Ok(sessions)
+}

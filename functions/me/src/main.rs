@@ -1,2 +1,5 @@
-//! me
-fn main() {}
+//! The Lambda binary `me`; its specification is in `lib.rs`.
+
+fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(me::Deps::new, me::handle)
+}

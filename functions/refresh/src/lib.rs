@@ -1,1 +1,219 @@
-//! refresh
+//! `POST /refresh` — exchanges a refresh credential for new tokens (DESIGN.md section 5).
+//!
+//! The credential is the body's `refresh` (apps), the cookie `refresh` (remembered browsers), or the unexpired access
+//! token (browsers), in this order. With `Idempotency-Key` the same request may be repeated if its answer was lost.
+//!
+//! Success: `200`, a session response.
+//!
+//! Errors: `invalid_request` (also: a key that is too short, or the key of the rotation before),
+//! `unsupported_media_type`, `body_too_large`, `token_missing`, `token_invalid`, `token_expired`, `token_reused` (the
+//! session is ended and the cookies are cleared), `session_ended`, `duplicate_request`, `csrf_rejected`, `unavailable`.
+//!
+//! Round trips: 1; 1 WRU, 1 RRU.
+
+use std::sync::Arc;
+
+use lambda_http::Request;
+use lambda_http::http::StatusCode;
+use serde::Deserialize;
+use shared::clock::{Clock, Timestamp};
+use shared::config::Config;
+use shared::http::credentials::Inbound;
+use shared::http::json::{self, BodyError};
+use shared::http::session_response::Issuer;
+use shared::http::{Code, Problem, Response, header};
+use shared::runtime::{self, Endpoint, Platform};
+use shared::session::{Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
+use shared::store::{Rotation, Store, StoreError};
+use shared::token::{AccessError, KeyError, KeyRing};
+use thiserror::Error;
+
+/// What a refresh needs.
+pub struct Deps {
+    store: Arc<Store>,
+    keys: KeyRing,
+    config: Arc<Config>,
+    clock: Clock,
+}
+
+impl Deps {
+    /// Takes what it needs from the platform.
+    pub fn new(platform: &Platform) -> Self {
+        let store = platform.store();
+        Self {
+            keys: platform.keys(&store),
+            store,
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
+    }
+}
+
+/// The function, ready to answer.
+pub fn service(platform: &Platform) -> Endpoint {
+    runtime::endpoint(platform, Deps::new(platform), handle)
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RefreshRequest {
+    refresh: Option<String>,
+}
+
+/// Why there are no new tokens.
+#[derive(Debug, Error)]
+pub enum RefreshError {
+    /// The body is not what the endpoint takes.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The event cannot be answered.
+    #[error("the event cannot be answered")]
+    Inbound(Problem),
+    /// The `Idempotency-Key` has less than 128 bits.
+    #[error(transparent)]
+    Key(#[from] InvalidRetryKey),
+    /// The `Idempotency-Key` is the one of the rotation before.
+    #[error("the Idempotency-Key must be a new one for each refresh")]
+    UnchangedKey,
+    /// No credential came.
+    #[error("no refresh credential")]
+    Missing,
+    /// The credential is not genuine, or not one of its session's kind.
+    #[error("the refresh credential is not valid")]
+    Invalid,
+    /// The access token, as a browser's credential, has expired.
+    #[error("the access token has expired")]
+    Expired,
+    /// The session is gone, expired, or of an older epoch.
+    #[error("the session has ended")]
+    Ended,
+    /// The credential was used elsewhere.
+    #[error("the refresh credential was used before")]
+    Reused,
+    /// A late copy of an earlier refresh.
+    #[error("a later refresh has happened")]
+    Duplicate,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No key.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl From<AccessError> for RefreshError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Invalid => Self::Invalid,
+            AccessError::Expired => Self::Expired,
+            AccessError::Keys(error) => Self::Keys(error),
+        }
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Body(error) => error.into(),
+            RefreshError::Inbound(problem) => problem,
+            RefreshError::Key(_) | RefreshError::UnchangedKey => Self::new(Code::InvalidRequest).with_detail(error),
+            RefreshError::Missing => Self::new(Code::TokenMissing),
+            RefreshError::Invalid => Self::new(Code::TokenInvalid),
+            RefreshError::Expired => Self::new(Code::TokenExpired),
+            RefreshError::Ended => Self::new(Code::SessionEnded),
+            // Only here: a late answer about an ended session must not wipe the cookies of a newer login.
+            RefreshError::Reused => Self::new(Code::TokenReused).clearing_cookies(),
+            RefreshError::Duplicate => Self::new(Code::DuplicateRequest),
+            RefreshError::Store(error) => error.into(),
+            RefreshError::Keys(error) => error.into(),
+        }
+    }
+}
+
+/// Answers a request.
+pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, RefreshError> {
+    let inbound = Inbound::of_request(&deps.config, &request).map_err(RefreshError::Inbound)?;
+    let RefreshRequest { refresh } = json::parse_or_default(&request)?;
+    let now = deps.clock.now();
+    let (session, presented) = credential(&deps, refresh.as_deref(), &inbound, now).await?;
+    let key = match request.headers().get("idempotency-key") {
+        Some(_) => {
+            let text = header(&request, "idempotency-key").ok_or(InvalidRetryKey)?;
+            Some(RetryKey::parse(text, session.session_id)?)
+        }
+        None => None,
+    };
+
+    let lifetimes = &deps.config.lifetimes;
+    let (rotation, user) = tokio::join!(
+        deps.store.rotate_session(session, presented, key, lifetimes, now),
+        deps.store.find_user(session.user_id),
+    );
+    let (stored, decision) = match rotation? {
+        Rotation::Rotated(session) => (session.clone(), Decision::Rotate(session)),
+        Rotation::Refused(session) => {
+            let decision = session.refresh(presented, key, lifetimes, now);
+            (session, decision)
+        }
+        Rotation::Missing => return Err(RefreshError::Ended),
+    };
+    // A session of an older epoch is dead whatever was presented, also if the update has just rotated it.
+    let user = user?.filter(|user| stored.belongs_to(user)).ok_or(RefreshError::Ended)?;
+    let session = execute(&deps, stored, decision).await?;
+
+    let replaced = inbound.sessions(&deps.keys, now).await?;
+    for other in replaced.into_iter().filter(|other| *other != session.reference()) {
+        deps.store.delete_session(other).await?;
+    }
+    let issuer = Issuer { keys: &deps.keys, config: &deps.config };
+    Ok(issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
+}
+
+/// The session that the request's credential names, and what of it is presented.
+async fn credential(
+    deps: &Deps,
+    refresh: Option<&str>,
+    inbound: &Inbound,
+    now: Timestamp,
+) -> Result<(SessionRef, Presented), RefreshError> {
+    let opaque = match (refresh, inbound.refresh_cookie.as_deref()) {
+        (Some(token), _) => Some((token, Kind::App)),
+        (None, Some(token)) => Some((token, Kind::Remembered)),
+        (None, None) => None,
+    };
+    if let Some((token, kind)) = opaque {
+        let claims = deps.keys.verify_refresh(token, now).await?.ok_or(RefreshError::Invalid)?;
+        return Ok((claims.session(), Presented { kind, generation: claims.generation }));
+    }
+    let token = inbound.access_token()?.ok_or(RefreshError::Missing)?;
+    let claims = deps.keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?;
+    // An access token of another kind never refreshes: those kinds have a refresh token.
+    if claims.kind != Kind::Browser {
+        return Err(RefreshError::Invalid);
+    }
+    Ok((claims.session(), Presented { kind: Kind::Browser, generation: claims.generation }))
+}
+
+/// Does what was decided, and returns the session whose tokens to issue.
+async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Session, RefreshError> {
+    match decision {
+        Decision::Rotate(session) => Ok(session),
+        Decision::Repeat => Ok(stored),
+        Decision::Race => {
+            tracing::info!(session_id = %stored.id, "two tabs refreshed at once");
+            Ok(stored)
+        }
+        Decision::Duplicate => Err(RefreshError::Duplicate),
+        Decision::UnchangedKey => Err(RefreshError::UnchangedKey),
+        Decision::WrongKind => Err(RefreshError::Invalid),
+        Decision::Ended => Err(RefreshError::Ended),
+        Decision::Reuse => {
+            deps.store.delete_session(stored.reference()).await?;
+            tracing::warn!(
+                event = "refresh_token_reused", session_id = %stored.id, user_id = %stored.user_id,
+                kind = stored.kind.as_str(), "a refresh credential was used twice; the session is ended"
+            );
+            Err(RefreshError::Reused)
+        }
+    }
+}

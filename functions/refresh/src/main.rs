@@ -1,2 +1,5 @@
-//! refresh
-fn main() {}
+//! The Lambda binary `refresh`; its specification is in `lib.rs`.
+
+fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(refresh::Deps::new, refresh::handle)
+}

@@ -1,1 +1,256 @@
-//! signup
+//! `POST /signup` — begins a sign-up and mails a link and a code.
+//!
+//! Success: `202` with `signup_id` (the secret of the device that signed up) and `expires_in` (seconds that the link
+//! works); browsers also get the cookie `signup`. The same whether or not the address has an account: then the mail
+//! says so, and the sign-up never verifies.
+//!
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username`, `invalid_email`,
+//! `weak_password`, `username_taken` (names are public), `csrf_rejected`, `unavailable`.
+//!
+//! `POST /signup/resend` — mails a new code and link; the old ones die. Guesses of the code are not refilled.
+//!
+//! Success: `202`, also for a `signup_id` that there is not.
+//!
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `rate_limited` (within 60 s of the last mail,
+//! or after 5), `csrf_rejected`, `unavailable`.
+//!
+//! Round trips: 2 and the mail; 1 WRU, 2 RRU.
+
+use std::sync::Arc;
+
+use lambda_http::Request;
+use lambda_http::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use shared::account::{
+    CODE_LIFETIME, CandidatePassword, EmailAddress, InvalidEmail, InvalidUsername, PendingSignup, SIGNUP_LIFETIME,
+    SignupSecret, SignupSecrets, Username, WeakPassword,
+};
+use shared::clock::Clock;
+use shared::config::Config;
+use shared::http::cookies::{CookieKind, Cookies};
+use shared::http::credentials::Inbound;
+use shared::http::json::{self, BodyError};
+use shared::http::{Code, Problem, Response, header};
+use shared::locale::Locale;
+use shared::mail::{MailError, Mailer, Message};
+use shared::password_hasher::{HashError, PasswordHasher};
+use shared::runtime::{self, Endpoint, Platform};
+use shared::session::Client;
+use shared::store::{Resend, Store, StoreError};
+use shared::token::{KeyError, KeyRing, Mac};
+use thiserror::Error;
+
+/// What a sign-up needs.
+pub struct Deps {
+    store: Arc<Store>,
+    keys: KeyRing,
+    mailer: Mailer,
+    hasher: PasswordHasher,
+    config: Arc<Config>,
+    clock: Clock,
+}
+
+impl Deps {
+    /// Takes what it needs from the platform.
+    pub fn new(platform: &Platform) -> Self {
+        let store = platform.store();
+        Self {
+            keys: platform.keys(&store),
+            store,
+            mailer: platform.mailer(),
+            hasher: platform.hasher(),
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
+    }
+}
+
+/// The function, ready to answer.
+pub fn service(platform: &Platform) -> Endpoint {
+    runtime::endpoint(platform, Deps::new(platform), handle)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignupRequest {
+    username: String,
+    email: String,
+    password: CandidatePassword,
+    locale: Option<String>,
+    #[serde(default)]
+    client: Client,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ResendRequest {
+    signup_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SignupResponse {
+    signup_id: String,
+    expires_in: u64,
+}
+
+#[derive(Serialize)]
+struct ResendResponse {
+    expires_in: u64,
+}
+
+/// Why there is no sign-up, or no mail.
+#[derive(Debug, Error)]
+pub enum SignupError {
+    /// The body is not what the endpoint takes.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The event cannot be answered.
+    #[error("the event cannot be answered")]
+    Inbound(Problem),
+    /// Not a user name.
+    #[error(transparent)]
+    Username(#[from] InvalidUsername),
+    /// Not an address.
+    #[error(transparent)]
+    Email(#[from] InvalidEmail),
+    /// Not a password to accept.
+    #[error(transparent)]
+    Password(#[from] WeakPassword),
+    /// The name has an owner.
+    #[error("the user name is taken")]
+    UsernameTaken,
+    /// Another mail is not due before that many seconds.
+    #[error("another mail may be sent in {0} s")]
+    NotYet(u64),
+    /// Neither body nor cookie names a sign-up.
+    #[error("signup_id is missing")]
+    NoSignupId,
+    /// The password could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No key.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The mail was not sent.
+    #[error(transparent)]
+    Mail(#[from] MailError),
+}
+
+impl From<SignupError> for Problem {
+    fn from(error: SignupError) -> Self {
+        match error {
+            SignupError::Body(error) => error.into(),
+            SignupError::Inbound(problem) => problem,
+            SignupError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
+            SignupError::Email(error) => Self::new(Code::InvalidEmail).with_detail(error),
+            SignupError::Password(error) => Self::new(Code::WeakPassword).with_detail(error),
+            SignupError::UsernameTaken => Self::new(Code::UsernameTaken),
+            SignupError::NotYet(seconds) => Self::new(Code::RateLimited).with_retry_after(seconds),
+            SignupError::NoSignupId => Self::new(Code::InvalidRequest).with_detail(error),
+            SignupError::Hash(error) => error.into(),
+            SignupError::Store(error) => error.into(),
+            SignupError::Keys(error) => error.into(),
+            SignupError::Mail(error) => Self::new(Code::Unavailable).caused_by(error),
+        }
+    }
+}
+
+/// Answers a request.
+pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, SignupError> {
+    if request.uri().path().ends_with("/resend") { resend(&deps, &request).await } else { signup(&deps, &request).await }
+}
+
+async fn signup(deps: &Deps, request: &Request) -> Result<Response, SignupError> {
+    let inbound = Inbound::of_request(&deps.config, request).map_err(SignupError::Inbound)?;
+    let SignupRequest { username, email, password, locale, client } = json::parse(request)?;
+    let username = Username::parse(&username)?;
+    let email = EmailAddress::parse(&email)?;
+    let password = password.to_store(deps.config.password_min_length, &username, &email)?;
+    let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
+    let now = deps.clock.now();
+
+    let taken = deps.store.find_taken(&email, &username).await?;
+    if taken.username {
+        return Err(SignupError::UsernameTaken);
+    }
+    // A taken address costs the same work from here on: nobody learns of it but whoever reads the mail.
+    let password_hash = deps.hasher.hash(password).await?;
+    let key = deps.keys.mac_key(now).await?;
+    let (pending, signup_id, secrets) =
+        PendingSignup::start(email, username, password_hash, locale, taken.email, &key, now);
+    deps.store.create_signup(&pending).await?;
+    mail(deps, &pending, &secrets, &inbound).await?;
+
+    let signup_id = signup_id.expose();
+    let body = SignupResponse { signup_id: signup_id.clone(), expires_in: SIGNUP_LIFETIME };
+    let mut response = json::response(StatusCode::ACCEPTED, &body);
+    if client == Client::Browser {
+        let cookies = Cookies::new(&deps.config, &inbound.api_url);
+        cookies.set(&mut response, CookieKind::Signup, &signup_id, SIGNUP_LIFETIME);
+    }
+    Ok(response)
+}
+
+async fn resend(deps: &Deps, request: &Request) -> Result<Response, SignupError> {
+    let inbound = Inbound::of_request(&deps.config, request).map_err(SignupError::Inbound)?;
+    let ResendRequest { signup_id } = json::parse_or_default(request)?;
+    let signup_id = signup_id.or(inbound.signup_cookie.clone()).ok_or(SignupError::NoSignupId)?;
+    let now = deps.clock.now();
+
+    let (resend, secrets) = match renew(deps, &signup_id).await? {
+        Some((resend, secrets, token_mac)) => (resend, Some((secrets, token_mac))),
+        None => {
+            let subject = deps.keys.mac_key(now).await?.mac("resend-limit", &[signup_id.as_bytes()]);
+            (deps.store.count_unknown_resend(subject, now).await?, None)
+        }
+    };
+    let pending = match resend {
+        Resend::NotYet(seconds) => return Err(SignupError::NotYet(seconds)),
+        Resend::Due(pending) => pending.filter(|pending| pending.completed.is_none()),
+    };
+    if let (Some(before), Some((secrets, token_mac))) = (pending, secrets)
+        && let Err(error) = mail(deps, &before, &secrets, &inbound).await
+    {
+        // The link of the last mail lives on, and the same request may come again at once.
+        deps.store.undo_renewal(&before, token_mac).await?;
+        return Err(error.into());
+    }
+    Ok(json::response(StatusCode::ACCEPTED, &ResendResponse { expires_in: SIGNUP_LIFETIME }))
+}
+
+/// Renews the mailed secrets of a sign-up; `None` when there is no such sign-up.
+async fn renew(deps: &Deps, signup_id: &str) -> Result<Option<(Resend, SignupSecrets, Mac)>, SignupError> {
+    let now = deps.clock.now();
+    let Some(signup_id) = SignupSecret::parse(signup_id) else { return Ok(None) };
+    let Some(key) = deps.keys.mac_key_with_id(signup_id.key_id, now).await? else { return Ok(None) };
+    let secrets = SignupSecrets::random(key.id(), signup_id.pending_id);
+    let macs = secrets.macs(&key);
+    let resend = deps.store.renew_signup(signup_id.pending_id, signup_id.signup_id_mac(&key), macs, now).await?;
+    Ok(resend.map(|resend| (resend, secrets, macs.0)))
+}
+
+/// Sends the mail that a sign-up calls for. The link leads to the API's own URL, never to one that a client named.
+async fn mail(
+    deps: &Deps,
+    pending: &PendingSignup,
+    secrets: &SignupSecrets,
+    inbound: &Inbound,
+) -> Result<(), MailError> {
+    let link = format!("{}/verify?token={}", inbound.api_url.as_str(), secrets.token.expose());
+    let message = if pending.decoy {
+        Message::AlreadyRegistered { app_url: deps.config.app_url.as_str() }
+    } else {
+        Message::Verification {
+            username: &pending.username,
+            link: &link,
+            // Without guesses left a code would only disappoint.
+            code: (pending.code_attempts > 0).then(|| secrets.code.as_str()),
+            code_minutes: CODE_LIFETIME / 60,
+            link_hours: SIGNUP_LIFETIME / 3600,
+        }
+    };
+    deps.mailer.send(&pending.email, pending.locale, &message).await
+}

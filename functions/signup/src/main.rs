@@ -1,2 +1,5 @@
-//! signup
-fn main() {}
+//! The Lambda binary `signup`; its specification is in `lib.rs`.
+
+fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(signup::Deps::new, signup::handle)
+}

@@ -1,1 +1,386 @@
-//! verify
+//! `GET /verify?token=` — the page that a mailed link opens: a button that posts, and a password field where the
+//! cookie `signup` is missing. It changes nothing, as mail scanners fetch links.
+//!
+//! `POST /verify` — makes a sign-up an account and signs in.
+//!
+//! A sign-up is verified by `signup_id` (body or cookie) and `code`; by `signup_id` and `token`; or by `token` and
+//! `password`. `username` asks for another name than at sign-up, should that be taken by now. The same proof brings a
+//! new session for as long as the sign-up lives: the first answer may have been lost.
+//!
+//! Success: `201`, a session response; for the page's form `303` to `AppUrl`, with cookies.
+//!
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username`, `invalid_verification`,
+//! `confirmation_required` (a token alone), `invalid_credentials` (a token with another password), `email_taken`,
+//! `username_taken`, `csrf_rejected`, `unavailable`; for the form they come as a page.
+//!
+//! Round trips: 2; 10 WRU, 1 RRU.
+
+pub mod page;
+
+use std::sync::Arc;
+
+use lambda_http::http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::{Body, Request, RequestExt};
+use serde::Deserialize;
+use shared::account::{
+    CandidatePassword, Epoch, InvalidUsername, PendingSignup, SignupSecret, Status, User, UserId, Username,
+    VerificationCode, code_mac,
+};
+use shared::clock::{Clock, Timestamp};
+use shared::config::Config;
+use shared::http::credentials::Inbound;
+use shared::http::json::{self, BodyError};
+use shared::http::session_response::Issuer;
+use shared::http::{Code, Problem, Response, csrf, header};
+use shared::locale::Locale;
+use shared::password_hasher::{HashError, PasswordHasher, Verdict};
+use shared::runtime::{self, Endpoint, Platform};
+use shared::session::{Client, Kind, Session};
+use shared::store::{Account, AccountError, Store, StoreError};
+use shared::token::{KeyError, KeyRing};
+use thiserror::Error;
+
+use page::{Page, PageProblem};
+
+/// What a verification needs.
+pub struct Deps {
+    store: Arc<Store>,
+    keys: KeyRing,
+    hasher: PasswordHasher,
+    config: Arc<Config>,
+    clock: Clock,
+}
+
+impl Deps {
+    /// Takes what it needs from the platform.
+    pub fn new(platform: &Platform) -> Self {
+        let store = platform.store();
+        Self {
+            keys: platform.keys(&store),
+            store,
+            hasher: platform.hasher(),
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
+    }
+}
+
+/// The function, ready to answer.
+pub fn service(platform: &Platform) -> Endpoint {
+    runtime::endpoint(platform, Deps::new(platform), handle)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifyRequest {
+    token: Option<String>,
+    code: Option<String>,
+    signup_id: Option<String>,
+    password: Option<CandidatePassword>,
+    username: Option<String>,
+    #[serde(default)]
+    client: Client,
+    #[serde(default)]
+    remember: bool,
+}
+
+/// Why nothing was verified.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The body is not what the endpoint takes.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The event cannot be answered.
+    #[error("the event cannot be answered")]
+    Inbound(Problem),
+    /// Both a code and a token, or neither, or a code without `signup_id`.
+    #[error("either signup_id and code, or a token, are required")]
+    Proof,
+    /// The form was posted by another page than ours.
+    #[error("the form comes from another page")]
+    ForeignForm,
+    /// The name asked for is not a user name.
+    #[error(transparent)]
+    Username(#[from] InvalidUsername),
+    /// A wrong, old or spent link or code.
+    #[error("the link or code is not valid")]
+    Invalid,
+    /// A token alone.
+    #[error("the device that signed up, or the password, is needed too")]
+    ConfirmationRequired,
+    /// A token with another password than at sign-up.
+    #[error("wrong password")]
+    WrongPassword,
+    /// The address or the name has got an owner.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The password could not be compared.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No key.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl From<VerifyError> for Problem {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Body(error) => error.into(),
+            VerifyError::Inbound(problem) => problem,
+            VerifyError::Proof => Self::new(Code::InvalidRequest).with_detail(error),
+            VerifyError::ForeignForm => Self::new(Code::CsrfRejected),
+            VerifyError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
+            VerifyError::Invalid => Self::new(Code::InvalidVerification),
+            VerifyError::ConfirmationRequired => Self::new(Code::ConfirmationRequired).with_detail(error),
+            VerifyError::WrongPassword => Self::new(Code::InvalidCredentials),
+            VerifyError::Account(AccountError::EmailTaken) => Self::new(Code::EmailTaken),
+            VerifyError::Account(AccountError::UsernameTaken) => Self::new(Code::UsernameTaken),
+            VerifyError::Account(AccountError::AlreadyCompleted(_)) => Self::new(Code::InvalidVerification),
+            VerifyError::Account(AccountError::Store(error)) => error.into(),
+            VerifyError::Hash(error) => error.into(),
+            VerifyError::Store(error) => error.into(),
+            VerifyError::Keys(error) => error.into(),
+        }
+    }
+}
+
+/// Answers a request.
+pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, Problem> {
+    let inbound = Inbound::of_request(&deps.config, &request)?;
+    if request.method() == Method::GET {
+        return Ok(show(&deps, &request, &inbound));
+    }
+    if json::is_content_type(&request, "application/x-www-form-urlencoded") {
+        return submit(&deps, &request, &inbound).await;
+    }
+    let body = json::parse(&request)?;
+    Ok(verify(&deps, body, &inbound, StatusCode::CREATED).await?)
+}
+
+fn show(deps: &Deps, request: &Request, inbound: &Inbound) -> Response {
+    let query = request.query_string_parameters_ref();
+    let token = query.and_then(|query| query.first("token")).filter(|token| SignupSecret::parse(token).is_some());
+    let problem = if token.is_some() { None } else { Some(PageProblem::InvalidLink) };
+    let status = if token.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let mut response = page(deps, request, inbound, token.unwrap_or_default(), problem);
+    *response.status_mut() = status;
+    response
+}
+
+/// The page's form. Only our own page posts it.
+async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, Problem> {
+    let body = parse_form(request)?;
+    let token = body.token.clone().unwrap_or_default();
+    let outcome = if csrf::is_own(request.headers(), inbound.api_url.origin()) {
+        verify(deps, body, inbound, StatusCode::SEE_OTHER).await
+    } else {
+        Err(VerifyError::ForeignForm)
+    };
+    match outcome {
+        Ok(mut response) => {
+            // The app reads its session from `/me`; no token is in the body, as it is a browser's.
+            *response.body_mut() = Body::Empty;
+            response.headers_mut().remove(CONTENT_TYPE);
+            let location = HeaderValue::try_from(deps.config.app_url.as_str());
+            response.headers_mut().insert(LOCATION, location.unwrap_or(HeaderValue::from_static("/")));
+            Ok(response)
+        }
+        Err(error) => {
+            let page = page(deps, request, inbound, &token, Some(page_problem(&error)));
+            Err(Problem::from(error).shown_as(page))
+        }
+    }
+}
+
+fn parse_form(request: &Request) -> Result<VerifyRequest, BodyError> {
+    let body: &[u8] = request.body();
+    if body.len() > json::MAX_BODY {
+        return Err(BodyError::TooLarge);
+    }
+    let (mut token, mut password) = (None, None);
+    for (name, value) in form_urlencoded::parse(body) {
+        let field = match &*name {
+            "token" => &mut token,
+            "password" => &mut password,
+            _ => return Err(BodyError::Invalid("unknown field".to_owned())),
+        };
+        if field.replace(value.into_owned()).is_some() {
+            return Err(BodyError::Invalid("duplicate field".to_owned()));
+        }
+    }
+    Ok(VerifyRequest {
+        token,
+        code: None,
+        signup_id: None,
+        password: password.filter(|text| !text.is_empty()).map(CandidatePassword::new),
+        username: None,
+        client: Client::Browser,
+        remember: false,
+    })
+}
+
+const fn page_problem(error: &VerifyError) -> PageProblem {
+    match error {
+        VerifyError::ConfirmationRequired => PageProblem::ConfirmationRequired,
+        VerifyError::WrongPassword => PageProblem::WrongPassword,
+        VerifyError::Account(AccountError::EmailTaken) => PageProblem::EmailTaken,
+        VerifyError::Account(AccountError::UsernameTaken) => PageProblem::UsernameTaken,
+        VerifyError::ForeignForm => PageProblem::Refused,
+        VerifyError::Body(_)
+        | VerifyError::Proof
+        | VerifyError::Username(_)
+        | VerifyError::Invalid
+        | VerifyError::Account(AccountError::AlreadyCompleted(_)) => PageProblem::InvalidLink,
+        VerifyError::Inbound(_) | VerifyError::Account(AccountError::Store(_)) | VerifyError::Hash(_) | VerifyError::Store(_) | VerifyError::Keys(_) => {
+            PageProblem::TryLater
+        }
+    }
+}
+
+fn page(deps: &Deps, request: &Request, inbound: &Inbound, token: &str, problem: Option<PageProblem>) -> Response {
+    let needs_password = inbound.signup_cookie.is_none()
+        || matches!(problem, Some(PageProblem::ConfirmationRequired | PageProblem::WrongPassword));
+    let html = page::render(&Page {
+        locale: Locale::choose(None, header(request, "accept-language")),
+        service_name: &deps.config.service_name,
+        token,
+        needs_password,
+        problem,
+    });
+    let policy = page::content_security_policy(&deps.config.app_url.origin().ascii_serialization());
+    let mut response = Response::new(Body::Text(html));
+    let mut set = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);
+    set(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    set(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    set(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")));
+    response
+}
+
+async fn verify(
+    deps: &Deps,
+    body: VerifyRequest,
+    inbound: &Inbound,
+    status: StatusCode,
+) -> Result<Response, VerifyError> {
+    let VerifyRequest { token, code, signup_id, password, username, client, remember } = body;
+    let username = username.as_deref().map(Username::parse).transpose()?;
+    let kind = Kind::chosen(client, remember);
+    let now = deps.clock.now();
+    let signup_id = signup_id.as_deref().or(inbound.signup_cookie.as_deref());
+
+    let by_code = code.is_some();
+    let pending = match (code, token, signup_id) {
+        (Some(code), None, Some(signup_id)) => prove_by_code(deps, signup_id, &code, now).await?,
+        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await?,
+        _ => return Err(VerifyError::Proof),
+    };
+    let created = match pending.completed {
+        Some(user_id) => Err(AccountError::AlreadyCompleted(user_id)),
+        None => create_account(deps, &pending, username, kind, inbound, by_code, now).await,
+    };
+    // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
+    // back with its other writes.
+    if by_code && created.is_err() {
+        deps.store.restore_code_attempt(pending.id).await?;
+    }
+    let (user, session) = match created {
+        Err(AccountError::AlreadyCompleted(user_id)) => sign_in_again(deps, user_id, kind, inbound, now).await?,
+        created => created?,
+    };
+
+    for other in inbound.sessions(&deps.keys, now).await? {
+        deps.store.delete_session(other).await?;
+    }
+    let issuer = Issuer { keys: &deps.keys, config: &deps.config };
+    Ok(issuer.session_response(status, &user, &session, inbound, now).await?)
+}
+
+/// The mail's code was read, by the device that signed up. The guess is spent before it is compared.
+async fn prove_by_code(
+    deps: &Deps,
+    signup_id: &str,
+    code: &str,
+    now: Timestamp,
+) -> Result<PendingSignup, VerifyError> {
+    let signup_id = SignupSecret::parse(signup_id).ok_or(VerifyError::Invalid)?;
+    let code = VerificationCode::parse(code).ok_or(VerifyError::Invalid)?;
+    let key = deps.keys.mac_key_with_id(signup_id.key_id, now).await?.ok_or(VerifyError::Invalid)?;
+    let own = signup_id.signup_id_mac(&key);
+    let pending = deps.store.spend_code_attempt(signup_id.pending_id, own, now).await?.ok_or(VerifyError::Invalid)?;
+    let right = pending.code_mac.equals(&code_mac(&key, pending.id, &code));
+    if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid) }
+}
+
+/// The mail's link was opened: by the device that signed up, or by someone who knows the password chosen there.
+async fn prove_by_token(
+    deps: &Deps,
+    token: &str,
+    signup_id: Option<&str>,
+    password: Option<CandidatePassword>,
+    now: Timestamp,
+) -> Result<PendingSignup, VerifyError> {
+    let token = SignupSecret::parse(token).ok_or(VerifyError::Invalid)?;
+    let key = deps.keys.mac_key_with_id(token.key_id, now).await?.ok_or(VerifyError::Invalid)?;
+    let pending = deps.store.find_signup(token.pending_id, now).await?.ok_or(VerifyError::Invalid)?;
+    if pending.decoy || !pending.token_mac.equals(&token.token_mac(&key)) {
+        return Err(VerifyError::Invalid);
+    }
+    let same_device = signup_id.and_then(SignupSecret::parse).is_some_and(|signup_id| {
+        signup_id.pending_id == pending.id && pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))
+    });
+    if same_device {
+        return Ok(pending);
+    }
+    let password = password.ok_or(VerifyError::ConfirmationRequired)?;
+    let password = password.to_compare().ok_or(VerifyError::WrongPassword)?;
+    match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {
+        (Verdict::Right { .. }, _) => Ok(pending),
+        (Verdict::Wrong, _) => Err(VerifyError::WrongPassword),
+    }
+}
+
+async fn create_account(
+    deps: &Deps,
+    pending: &PendingSignup,
+    username: Option<Username>,
+    kind: Kind,
+    inbound: &Inbound,
+    by_code: bool,
+    now: Timestamp,
+) -> Result<(User, Session), AccountError> {
+    let user = User {
+        id: UserId::random(),
+        username: username.unwrap_or_else(|| pending.username.clone()),
+        email: pending.email.clone(),
+        status: Status::Enabled,
+        epoch: Epoch::FIRST,
+        locale: pending.locale,
+        created_at: now,
+    };
+    let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
+    let account = Account { user: &user, password_hash: &pending.password_hash, session: &session };
+    deps.store.create_account(&account, pending, by_code).await?;
+    Ok((user, session))
+}
+
+/// A new session for the account that the sign-up became.
+async fn sign_in_again(
+    deps: &Deps,
+    user_id: UserId,
+    kind: Kind,
+    inbound: &Inbound,
+    now: Timestamp,
+) -> Result<(User, Session), VerifyError> {
+    let user = deps.store.find_user(user_id).await?.filter(|user| user.status == Status::Enabled);
+    let user = user.ok_or(VerifyError::Invalid)?;
+    let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
+    deps.store.create_session(&session, &[]).await?;
+    Ok((user, session))
+}

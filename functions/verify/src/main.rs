@@ -1,2 +1,5 @@
-//! verify
-fn main() {}
+//! The Lambda binary `verify`; its specification is in `lib.rs`.
+
+fn main() -> Result<(), lambda_http::Error> {
+    shared::runtime::run(verify::Deps::new, verify::handle)
+}

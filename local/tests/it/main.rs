@@ -1,1 +1,30 @@
-//! it
+//! End-to-end tests: a client that knows only HTTP, against the local stack.
+//!
+//! Each test starts a stack of its own in this process, with the real SDK against the embedded database, and holds its
+//! clock: nothing sleeps. [`restart`] runs the real binary. Where a test looks behind HTTP, [`harness`] says so.
+
+mod harness;
+
+mod jwks;
+mod login;
+mod logout;
+mod me;
+mod refresh;
+mod signup;
+mod verify;
+
+mod cookies;
+mod csrf;
+mod forged;
+mod machine;
+mod requests;
+mod secrets;
+mod sessions;
+
+mod authorizer;
+mod budget;
+mod consistency;
+mod events;
+mod faults;
+mod gateway;
+mod restart;

@@ -1,0 +1,195 @@
+//! The page of `GET /verify`, and of its form when that failed: no script, nothing from elsewhere.
+
+use askama::Template;
+use shared::locale::Locale;
+
+/// The page's style, embedded; the content security policy allows it by its hash.
+const STYLE: &str = include_str!("page.css");
+
+/// SHA-256 of [`STYLE`], in base64.
+const STYLE_HASH: &str = "rYqXRWoTvEYI2TgN9rB8aa9Lo8vy8oEEkBxo8x+9pU0=";
+
+/// What went wrong with the form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageProblem {
+    /// The link alone is not enough.
+    ConfirmationRequired,
+    /// Another password than at sign-up.
+    WrongPassword,
+    /// A link that is wrong, old or replaced by a newer one.
+    InvalidLink,
+    /// The address has an account by now.
+    EmailTaken,
+    /// The name has an account by now.
+    UsernameTaken,
+    /// Something is down.
+    TryLater,
+    /// The form came from another page.
+    Refused,
+}
+
+/// What the page shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// In which language.
+    pub locale: Locale,
+    /// Whose page it is.
+    pub service_name: &'a str,
+    /// The link's token, for the form to post.
+    pub token: &'a str,
+    /// Whether the form asks for the password, as this is not the device that signed up.
+    pub needs_password: bool,
+    /// What went wrong before.
+    pub problem: Option<PageProblem>,
+}
+
+#[derive(Template)]
+#[template(path = "verify.html")]
+struct Rendering<'a> {
+    words: &'static Words,
+    style: &'static str,
+    service_name: &'a str,
+    token: &'a str,
+    needs_password: bool,
+    has_form: bool,
+    alert: Option<&'static str>,
+}
+
+struct Words {
+    lang: &'static str,
+    title: &'static str,
+    password: &'static str,
+    hint: &'static str,
+    button: &'static str,
+    ignore: &'static str,
+    confirmation_required: &'static str,
+    wrong_password: &'static str,
+    invalid_link: &'static str,
+    email_taken: &'static str,
+    username_taken: &'static str,
+    try_later: &'static str,
+    refused: &'static str,
+}
+
+const EN: Words = Words {
+    lang: "en",
+    title: "Confirm your address",
+    password: "Password",
+    hint: "You opened this link on another device or browser than you signed up on. Enter the password you chose there.",
+    button: "Confirm and sign in",
+    ignore: "If you did not sign up, close this page. Nothing has happened.",
+    confirmation_required: "To confirm here, enter the password you chose when you signed up.",
+    wrong_password: "That is not the password you chose when you signed up.",
+    invalid_link: "This link is not valid. It may be too old, or a newer mail has replaced it. Ask for a new mail where you signed up.",
+    email_taken: "This address has an account by now. Sign in instead.",
+    username_taken: "The user name you chose has been taken meanwhile. Go back to where you signed up and choose another.",
+    try_later: "That did not work just now. Wait a moment and press the button again.",
+    refused: "This request did not come from our page. Open the link in the mail again.",
+};
+
+const KO: Words = Words {
+    lang: "ko",
+    title: "이메일 주소 확인",
+    password: "비밀번호",
+    hint: "가입을 신청한 것과 다른 기기나 브라우저에서 이 링크를 열었습니다. 가입할 때 정한 비밀번호를 입력하세요.",
+    button: "확인하고 로그인",
+    ignore: "가입을 신청하지 않았다면 이 페이지를 닫으세요. 아무 일도 일어나지 않았습니다.",
+    confirmation_required: "여기에서 확인하려면 가입할 때 정한 비밀번호를 입력하세요.",
+    wrong_password: "가입할 때 정한 비밀번호가 아닙니다.",
+    invalid_link: "유효하지 않은 링크입니다. 너무 오래되었거나 새 메일의 링크로 바뀌었을 수 있습니다. 가입을 신청한 곳에서 새 메일을 요청하세요.",
+    email_taken: "이 주소로 만든 계정이 이미 있습니다. 로그인하세요.",
+    username_taken: "선택한 사용자 이름을 그사이 다른 사람이 사용했습니다. 가입을 신청한 곳으로 돌아가 다른 이름을 선택하세요.",
+    try_later: "지금은 처리할 수 없습니다. 잠시 기다린 뒤 버튼을 다시 누르세요.",
+    refused: "이 요청은 우리 페이지에서 오지 않았습니다. 메일의 링크를 다시 여세요.",
+};
+
+impl Words {
+    const fn of(locale: Locale) -> &'static Self {
+        match locale {
+            Locale::En => &EN,
+            Locale::Ko => &KO,
+        }
+    }
+
+    const fn explain(&self, problem: PageProblem) -> &'static str {
+        match problem {
+            PageProblem::ConfirmationRequired => self.confirmation_required,
+            PageProblem::WrongPassword => self.wrong_password,
+            PageProblem::InvalidLink => self.invalid_link,
+            PageProblem::EmailTaken => self.email_taken,
+            PageProblem::UsernameTaken => self.username_taken,
+            PageProblem::TryLater => self.try_later,
+            PageProblem::Refused => self.refused,
+        }
+    }
+}
+
+/// The page as HTML.
+pub fn render(page: &Page<'_>) -> String {
+    let words = Words::of(page.locale);
+    // With these the form cannot succeed, however often it is posted.
+    let hopeless = matches!(
+        page.problem,
+        Some(PageProblem::InvalidLink | PageProblem::EmailTaken | PageProblem::UsernameTaken | PageProblem::Refused)
+    );
+    let rendering = Rendering {
+        words,
+        style: STYLE,
+        service_name: page.service_name,
+        token: page.token,
+        needs_password: page.needs_password,
+        has_form: !hopeless,
+        alert: page.problem.map(|problem| words.explain(problem)),
+    };
+    rendering.render().unwrap_or_default()
+}
+
+/// The page's content security policy. The form may lead on to `app_origin`, since browsers apply `form-action` to
+/// redirects too.
+pub fn content_security_policy(app_origin: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self' {app_origin}; \
+         frame-ancestors 'none'; base-uri 'none'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+
+    use super::*;
+
+    fn page(locale: Locale, needs_password: bool, problem: Option<PageProblem>) -> String {
+        render(&Page { locale, service_name: "<Ann & Co>", token: "\"><script>", needs_password, problem })
+    }
+
+    #[test]
+    fn the_policy_allows_the_style_that_is_there() {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
+        assert_eq!(base64::engine::general_purpose::STANDARD.encode(digest), STYLE_HASH);
+        assert!(page(Locale::En, false, None).contains(&format!("<style>{STYLE}</style>")));
+    }
+
+    #[test]
+    fn strangers_text_is_escaped() {
+        let html = page(Locale::En, true, None);
+        assert!(!html.contains("<script>") && !html.contains("<Ann"), "{html}");
+    }
+
+    #[test]
+    fn a_password_is_asked_for_where_it_is_needed() {
+        for locale in [Locale::En, Locale::Ko] {
+            assert!(page(locale, true, None).contains("type=\"password\""));
+            assert!(!page(locale, false, None).contains("type=\"password\""));
+        }
+    }
+
+    #[test]
+    fn a_problem_is_announced_and_a_hopeless_form_is_gone() {
+        let html = page(Locale::En, true, Some(PageProblem::WrongPassword));
+        assert!(html.contains("role=\"alert\"") && html.contains("<form"));
+        for problem in [PageProblem::InvalidLink, PageProblem::EmailTaken, PageProblem::UsernameTaken] {
+            assert!(!page(Locale::Ko, false, Some(problem)).contains("<form"));
+        }
+    }
+}

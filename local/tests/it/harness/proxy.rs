@@ -1,0 +1,279 @@
+//! A loopback proxy between the stack and its database: it counts calls and capacity, and injects the faults that the
+//! embedded database never shows by itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// How long each call takes at least, so that calls which are sent together are seen together.
+const LATENCY: Duration = Duration::from_millis(15);
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// `ThrottlingException`; nothing is done.
+    Throttling,
+    /// A status 500; nothing is done.
+    ServerError,
+    /// A transaction met another one; nothing is done.
+    Conflict,
+    /// The database does it, and the answer is lost.
+    LostAnswer,
+    /// A batch comes back with all its keys unprocessed.
+    UnprocessedKeys,
+}
+
+/// One call that the stack made.
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseCall {
+    pub(crate) operation: String,
+    pub(crate) table: String,
+    read_units: f64,
+    write_units: f64,
+    started: u64,
+    ended: u64,
+}
+
+/// What some calls cost together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cost {
+    pub(crate) operations: Vec<String>,
+    /// The longest chain of calls of which each began after the one before had ended.
+    pub(crate) round_trips: usize,
+    pub(crate) read_units: f64,
+    pub(crate) write_units: f64,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<DatabaseCall>,
+    faults: Vec<(String, Fault, usize)>,
+    /// Counts beginnings and ends, as a clock that only orders.
+    order: u64,
+}
+
+/// The proxy. It ends with its value.
+pub(crate) struct DynamoProxy {
+    endpoint: String,
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+impl DynamoProxy {
+    pub(crate) async fn start(database: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let state = Arc::new(Mutex::new(State::default()));
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+        let upstream = Upstream { http, database: database.to_owned(), state: Arc::clone(&state) };
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let upstream = upstream.clone();
+                tokio::spawn(async move { upstream.serve(stream).await });
+            }
+        });
+        Self { endpoint, state, task }
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Lets the next `times` calls of an operation fail.
+    pub(crate) fn fail(&self, operation: &str, fault: Fault, times: usize) {
+        lock(&self.state).faults.push((operation.to_owned(), fault, times));
+    }
+
+    /// Lets every call of these operations fail until [`heal`](Self::heal).
+    pub(crate) fn fail_all(&self, operations: &[&str], fault: Fault) {
+        for operation in operations {
+            self.fail(operation, fault, usize::MAX);
+        }
+    }
+
+    /// Ends all faults. How many of the calls that were to fail did not come.
+    pub(crate) fn heal(&self) -> usize {
+        lock(&self.state).faults.drain(..).map(|(_, _, left)| left).fold(0, usize::saturating_add)
+    }
+
+    /// Forgets the calls so far.
+    pub(crate) fn reset(&self) {
+        lock(&self.state).calls.clear();
+    }
+
+    /// The calls since the last reset, in the order of their beginnings.
+    pub(crate) fn calls(&self) -> Vec<DatabaseCall> {
+        let mut calls = lock(&self.state).calls.clone();
+        calls.sort_by_key(|call| call.started);
+        calls
+    }
+
+    /// What the calls since the last reset cost.
+    pub(crate) fn cost(&self) -> Cost {
+        let mut calls = self.calls();
+        let operations = calls.iter().map(|call| call.operation.clone()).collect();
+        let read_units = calls.iter().map(|call| call.read_units).sum();
+        let write_units = calls.iter().map(|call| call.write_units).sum();
+        // The most intervals of which no two overlap: greedily, by their ends.
+        calls.sort_by_key(|call| call.ended);
+        let (mut round_trips, mut free_from) = (0, 0);
+        for call in calls {
+            if call.started >= free_from {
+                round_trips += 1;
+                free_from = call.ended;
+            }
+        }
+        Cost { operations, round_trips, read_units, write_units }
+    }
+}
+
+impl Drop for DynamoProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Upstream {
+    http: reqwest::Client,
+    database: String,
+    state: Arc<Mutex<State>>,
+}
+
+/// One request of HTTP/1.1 with a `Content-Length`, as the SDK sends it.
+struct Request {
+    operation: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Upstream {
+    async fn serve(&self, stream: TcpStream) {
+        let mut stream = BufReader::new(stream);
+        while let Some(request) = read(&mut stream).await {
+            let Some((status, body)) = self.answer(request).await else { return };
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            if stream.write_all(&[head.as_bytes(), &body].concat()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Status and body; `None` when the answer is to be lost.
+    async fn answer(&self, request: Request) -> Option<(u16, Vec<u8>)> {
+        let started = self.tick();
+        let fault = self.fault(&request.operation);
+        let mut sent: Value = serde_json::from_slice(&request.body).expect("JSON from the SDK");
+        let table = table_of(&sent);
+        tokio::time::sleep(LATENCY).await;
+        let (status, body) = match fault {
+            Some(Fault::Throttling) => error(400, "ThrottlingException", &json!({})),
+            Some(Fault::ServerError) => error(500, "InternalServerError", &json!({})),
+            Some(Fault::Conflict) => {
+                let reasons = json!({"CancellationReasons": [{"Code": "TransactionConflict", "Message": "conflict"}]});
+                error(400, "TransactionCanceledException", &reasons)
+            }
+            Some(Fault::UnprocessedKeys) => {
+                let body = json!({"Responses": {}, "UnprocessedKeys": sent["RequestItems"]});
+                (200, body.to_string().into_bytes())
+            }
+            Some(Fault::LostAnswer) | None => {
+                sent["ReturnConsumedCapacity"] = json!("TOTAL");
+                self.forward(&request.headers, sent.to_string()).await
+            }
+        };
+        let (read_units, write_units) = capacity(&request.operation, &body);
+        let ended = self.tick();
+        let operation = request.operation;
+        lock(&self.state).calls.push(DatabaseCall { operation, table, read_units, write_units, started, ended });
+        (fault != Some(Fault::LostAnswer)).then_some((status, body))
+    }
+
+    async fn forward(&self, headers: &[(String, String)], body: String) -> (u16, Vec<u8>) {
+        let mut request = self.http.post(&self.database).body(body);
+        for (name, value) in headers {
+            let hop = ["host", "content-length", "connection", "transfer-encoding", "accept-encoding"];
+            if !hop.contains(&name.as_str()) {
+                request = request.header(name, value);
+            }
+        }
+        let response = request.send().await.expect("the database's answer");
+        (response.status().as_u16(), response.bytes().await.expect("the database's answer").to_vec())
+    }
+
+    fn tick(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.order += 1;
+        state.order
+    }
+
+    fn fault(&self, operation: &str) -> Option<Fault> {
+        let mut state = lock(&self.state);
+        let (_, fault, left) = state.faults.iter_mut().find(|(name, _, left)| name == operation && *left > 0)?;
+        if *left != usize::MAX {
+            *left -= 1;
+        }
+        Some(*fault)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let headers: Vec<(String, String)> = head
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let operation = header("x-amz-target")?.split_once('.')?.1.to_owned();
+    let mut body = vec![0; header("content-length")?.parse().ok()?];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(Request { operation, headers, body })
+}
+
+fn error(status: u16, code: &str, more: &Value) -> (u16, Vec<u8>) {
+    let mut body = more.clone();
+    body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
+    body["message"] = json!("injected by the test");
+    (status, body.to_string().into_bytes())
+}
+
+/// The table that a call names first.
+fn table_of(request: &Value) -> String {
+    let single = request["TableName"].as_str();
+    let batch = || request["RequestItems"].as_object().and_then(|tables| tables.keys().next().map(String::as_str));
+    let transaction = || {
+        let first = request["TransactItems"].as_array()?.first()?.as_object()?.values().next()?;
+        first["TableName"].as_str()
+    };
+    single.or_else(batch).or_else(transaction).unwrap_or_default().to_owned()
+}
+
+/// Read and write units of an answer.
+fn capacity(operation: &str, answer: &[u8]) -> (f64, f64) {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let units = match &answer["ConsumedCapacity"] {
+        Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),
+        one => one["CapacityUnits"].as_f64().unwrap_or_default(),
+    };
+    match operation {
+        "GetItem" | "BatchGetItem" | "Query" | "TransactGetItems" => (units, 0.0),
+        _ => (0.0, units),
+    }
+}

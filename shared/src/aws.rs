@@ -1,0 +1,159 @@
+//! The clients of AWS, built by hand.
+//!
+//! The SDK's default chain would look for regions, profiles, metadata services and system certificates at every cold
+//! start; the Lambda service tells region and credentials in the environment, and its endpoints chain to Amazon's own
+//! roots, which are baked in (docs/decisions/0003-hand-built-sdk-clients.md).
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+
+use crate::config::AwsEnvironment;
+
+/// The roots that AWS endpoints chain to; see `data/README.md`.
+const AMAZON_ROOTS: &str = include_str!("../data/amazon-roots.pem");
+
+/// How often a call is made in all.
+const ATTEMPTS: u32 = 4;
+
+/// Region, credentials, endpoints, and one pool of connections.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    region: Region,
+    credentials: Credentials,
+    dynamodb_endpoint: Option<String>,
+    ses_endpoint: Option<String>,
+    http_client: SharedHttpClient,
+}
+
+impl Aws {
+    /// AWS as the Lambda service describes it.
+    ///
+    /// # Panics
+    /// When the certificates that are baked in cannot be read.
+    pub fn new(environment: AwsEnvironment) -> Self {
+        let (key_id, secret, token) = environment.credentials;
+        Self {
+            region: Region::new(environment.region),
+            credentials: Credentials::new(key_id, secret, token, None, "environment"),
+            dynamodb_endpoint: environment.dynamodb_endpoint,
+            ses_endpoint: environment.ses_endpoint,
+            http_client: http_client(),
+        }
+    }
+
+    /// Endpoints on this machine, with credentials that open nothing. Nothing ever looks for real ones.
+    pub fn local(dynamodb_endpoint: &str, ses_endpoint: &str) -> Self {
+        Self::new(AwsEnvironment {
+            region: "us-east-1".to_owned(),
+            credentials: ("local".to_owned(), "local".to_owned(), None),
+            dynamodb_endpoint: Some(dynamodb_endpoint.to_owned()),
+            ses_endpoint: Some(ses_endpoint.to_owned()),
+        })
+    }
+
+    /// A client of DynamoDB.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let mut config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(self.http_client.clone())
+            .retry_config(retries())
+            .retry_classifier(TransactionConflict)
+            .timeout_config(timeouts())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        config.set_endpoint_url(self.dynamodb_endpoint.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// A client of SES.
+    pub fn ses(&self) -> aws_sdk_sesv2::Client {
+        let mut config = aws_sdk_sesv2::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(self.http_client.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        config.set_endpoint_url(self.ses_endpoint.clone());
+        aws_sdk_sesv2::Client::from_conf(config.build())
+    }
+}
+
+/// Someone waits for the answer: short steps between attempts, and an end within an API call's patience.
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_millis(500))
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(6))
+        .build()
+}
+
+fn http_client() -> SharedHttpClient {
+    let roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+    let tls = TlsContext::builder().with_trust_store(roots).build().expect("the baked-in certificates are valid");
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .build_https()
+}
+
+/// Has the SDK retry what another transaction in flight stopped, which it takes for final by itself: nothing was
+/// written then, and the other one is over in milliseconds.
+#[derive(Debug)]
+struct TransactionConflict;
+
+impl ClassifyRetry for TransactionConflict {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
+        let Some(error) = error.as_operation_error() else { return RetryAction::NoActionIndicated };
+        let conflict = match (
+            error.downcast_ref::<PutItemError>(),
+            error.downcast_ref::<UpdateItemError>(),
+            error.downcast_ref::<DeleteItemError>(),
+            error.downcast_ref::<TransactWriteItemsError>(),
+        ) {
+            (Some(error), ..) => error.is_transaction_conflict_exception(),
+            (_, Some(error), ..) => error.is_transaction_conflict_exception(),
+            (.., Some(error), _) => error.is_transaction_conflict_exception(),
+            (.., Some(error)) => was_cancelled_by_another(error),
+            _ => false,
+        };
+        if conflict { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "transaction conflict"
+    }
+}
+
+/// Whether a transaction was cancelled for reasons that pass, and for none that would stay.
+fn was_cancelled_by_another(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
+    let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+    let passing = ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    let all_pass = codes.clone().all(|code| passing.contains(&code));
+    all_pass && codes.any(|code| code != "None")
+}

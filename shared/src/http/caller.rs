@@ -1,0 +1,76 @@
+//! Whom a request to a protected function is from.
+//!
+//! Our own functions ask this themselves: API Gateway answers a refused authorizer with a bare 403, and one
+//! invocation is cheaper than two. Session and user are read strongly, so that a logout holds at once.
+
+use thiserror::Error;
+
+use super::credentials::Inbound;
+use super::{Code, Problem};
+use crate::account::User;
+use crate::clock::Timestamp;
+use crate::session::Session;
+use crate::store::{Store, StoreError};
+use crate::token::{AccessClaims, AccessError, KeyRing};
+
+/// A signed-in user, as of this request.
+#[derive(Debug)]
+pub struct Caller {
+    /// The user.
+    pub user: User,
+    /// The session.
+    pub session: Session,
+    /// What the access token says.
+    pub token: AccessClaims,
+}
+
+/// Why nobody is signed in.
+#[derive(Debug, Error)]
+pub enum CallerError {
+    /// No token came.
+    #[error("no access token")]
+    Missing,
+    /// The token is not acceptable.
+    #[error(transparent)]
+    Token(#[from] AccessError),
+    /// The session, or the user, is gone, expired, of an older epoch or banned.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CallerError> for Problem {
+    fn from(error: CallerError) -> Self {
+        let code = match error {
+            CallerError::Missing => Code::TokenMissing,
+            CallerError::Token(AccessError::Invalid) => Code::TokenInvalid,
+            CallerError::Token(AccessError::Expired) => Code::TokenExpired,
+            CallerError::Token(AccessError::Keys(error)) => return error.into(),
+            CallerError::SessionEnded => Code::SessionEnded,
+            CallerError::Store(error) => return error.into(),
+        };
+        Self::new(code).with_bearer_challenge()
+    }
+}
+
+impl Caller {
+    /// Verifies the access token of a request, and that its session lives: one round trip.
+    pub async fn authenticate(
+        inbound: &Inbound,
+        keys: &KeyRing,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Self, CallerError> {
+        let token = inbound.access_token()?.ok_or(CallerError::Missing)?;
+        let token = keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?;
+        let (session, user) = store.find_session_and_user(token.session()).await?;
+        match (session, user) {
+            (Some(session), Some(user)) if session.is_alive(Some(&user), now) && session.kind == token.kind => {
+                Ok(Self { user, session, token })
+            }
+            _ => Err(CallerError::SessionEnded),
+        }
+    }
+}

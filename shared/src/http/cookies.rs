@@ -1,0 +1,113 @@
+//! The four cookies: `access`, `refresh` and `signup`, which no script can read, and `username`, which the app's page
+//! reads to greet.
+//!
+//! Where the API is https, the first three are `__Host-` cookies: bound to the host, so that no other subdomain can
+//! plant one. On http (the local stack) browsers refuse that prefix, and the names are bare.
+
+use cookie::time::Duration;
+use cookie::{Cookie, SameSite};
+use lambda_http::http::{HeaderMap, HeaderValue};
+use lambda_http::http::header::{COOKIE, SET_COOKIE};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Response;
+use super::origin::ApiUrl;
+use crate::config::Config;
+
+/// Everything that is not unreserved (RFC 3986 §2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// One of the four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieKind {
+    /// The access token.
+    Access,
+    /// The refresh token of a remembered browser.
+    Refresh,
+    /// The `signup_id` of the browser that signed up.
+    Signup,
+    /// The user's name, readable.
+    Username,
+}
+
+impl CookieKind {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Access, Self::Refresh, Self::Signup, Self::Username];
+
+    const fn name(self, is_https: bool) -> &'static str {
+        match (self, is_https) {
+            (Self::Access, true) => "__Host-access",
+            (Self::Access, false) => "access",
+            (Self::Refresh, true) => "__Host-refresh",
+            (Self::Refresh, false) => "refresh",
+            (Self::Signup, true) => "__Host-signup",
+            (Self::Signup, false) => "signup",
+            (Self::Username, _) => "username",
+        }
+    }
+}
+
+/// How this deployment writes cookies.
+#[derive(Clone, Copy, Debug)]
+pub struct Cookies<'a> {
+    is_https: bool,
+    username_domain: Option<&'a str>,
+}
+
+impl<'a> Cookies<'a> {
+    /// The cookies of an API at this URL.
+    pub fn new(config: &'a Config, api_url: &ApiUrl) -> Self {
+        Self { is_https: api_url.is_https(), username_domain: config.cookie_domain.as_deref() }
+    }
+
+    /// Sets a cookie for `max_age` seconds.
+    pub fn set(&self, response: &mut Response, kind: CookieKind, value: &str, max_age: u64) {
+        let value = match kind {
+            CookieKind::Username => utf8_percent_encode(value, ENCODED).to_string(),
+            _ => value.to_owned(),
+        };
+        self.append(response, kind, value, max_age);
+    }
+
+    /// Has the browser forget a cookie.
+    pub fn clear(&self, response: &mut Response, kind: CookieKind) {
+        self.append(response, kind, String::new(), 0);
+    }
+
+    /// Has the browser forget what belongs to a session: every cookie but `signup`.
+    pub fn clear_session(&self, response: &mut Response) {
+        for kind in [CookieKind::Access, CookieKind::Refresh, CookieKind::Username] {
+            self.clear(response, kind);
+        }
+    }
+
+    fn append(&self, response: &mut Response, kind: CookieKind, value: String, max_age: u64) {
+        let same_site = if kind == CookieKind::Refresh { SameSite::Strict } else { SameSite::Lax };
+        let mut cookie = Cookie::build((kind.name(self.is_https), value))
+            .path("/")
+            .max_age(Duration::seconds(i64::try_from(max_age).unwrap_or(i64::MAX)))
+            .secure(self.is_https)
+            .http_only(kind != CookieKind::Username)
+            .same_site(same_site);
+        if let (CookieKind::Username, Some(domain)) = (kind, self.username_domain) {
+            cookie = cookie.domain(domain);
+        }
+        // Every value is base64url or percent-encoded; the domain was checked when it was read.
+        if let Ok(header) = HeaderValue::try_from(cookie.build().to_string()) {
+            response.headers_mut().append(SET_COOKIE, header);
+        }
+    }
+}
+
+/// The value of a cookie that a request brought. Of several with one name it is the first, which browsers send for
+/// the longest path.
+pub fn find(headers: &HeaderMap, api_url: &ApiUrl, kind: CookieKind) -> Option<String> {
+    let name = kind.name(api_url.is_https());
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| Cookie::split_parse(header).flatten())
+        .find(|cookie| cookie.name() == name && !cookie.value().is_empty())
+        .map(|cookie| cookie.value().to_owned())
+}

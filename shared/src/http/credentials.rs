@@ -1,0 +1,98 @@
+//! What a request brings to show who it is from.
+
+use lambda_http::Request;
+use lambda_http::http::HeaderMap;
+
+use super::cookies::{self, CookieKind};
+use super::origin::ApiUrl;
+use super::{Code, Problem};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::session::SessionRef;
+use crate::token::{AccessError, KeyError, KeyRing};
+
+/// Where a request came to, and what it brought; nothing of it verified.
+#[derive(Clone)]
+pub struct Inbound {
+    /// The API's own URL.
+    pub api_url: ApiUrl,
+    /// The cookie `access`.
+    pub access_cookie: Option<String>,
+    /// The cookie `refresh`.
+    pub refresh_cookie: Option<String>,
+    /// The cookie `signup`.
+    pub signup_cookie: Option<String>,
+    /// The token of `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// The `User-Agent`.
+    pub device: String,
+}
+
+impl Inbound {
+    /// Reads a request's credentials.
+    pub fn of_request(config: &Config, request: &Request) -> Result<Self, Problem> {
+        let api_url = ApiUrl::of_request(config, request)
+            .ok_or_else(|| Problem::new(Code::Internal).caused_by("the event names no domain"))?;
+        Ok(Self::new(api_url, request.headers()))
+    }
+
+    /// Reads the credentials of a request to `api_url` with these headers.
+    pub fn new(api_url: ApiUrl, headers: &HeaderMap) -> Self {
+        let cookie = |kind| cookies::find(headers, &api_url, kind);
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            access_cookie: cookie(CookieKind::Access),
+            refresh_cookie: cookie(CookieKind::Refresh),
+            signup_cookie: cookie(CookieKind::Signup),
+            bearer: text("authorization").and_then(bearer).map(str::to_owned),
+            device: text("user-agent").unwrap_or_default().to_owned(),
+            api_url,
+        }
+    }
+
+    /// Whether any cookie of ours came with it, so that a browser may have sent it on its own.
+    pub const fn has_cookies(&self) -> bool {
+        self.access_cookie.is_some() || self.refresh_cookie.is_some() || self.signup_cookie.is_some()
+    }
+
+    /// The access token, from header or cookie; an error when both are there and differ, as nobody can say then whom
+    /// the request is from.
+    pub fn access_token(&self) -> Result<Option<&str>, AccessError> {
+        match (self.bearer.as_deref(), self.access_cookie.as_deref()) {
+            (Some(bearer), Some(cookie)) if bearer != cookie => Err(AccessError::Invalid),
+            (bearer, cookie) => Ok(bearer.or(cookie)),
+        }
+    }
+
+    /// The sessions that the request came with, expired or not: those that a new session on this device replaces.
+    /// What is not genuine names no session.
+    pub async fn sessions(&self, keys: &KeyRing, now: Timestamp) -> Result<Vec<SessionRef>, KeyError> {
+        let mut sessions = Vec::new();
+        if let Some(token) = &self.refresh_cookie
+            && let Some(claims) = keys.verify_refresh(token, now).await?
+        {
+            sessions.push(claims.session());
+        }
+        for token in [&self.access_cookie, &self.bearer].into_iter().flatten() {
+            match keys.verify_access(token, &self.api_url, now).await {
+                Ok(claims) if !sessions.contains(&claims.session()) => sessions.push(claims.session()),
+                Err(AccessError::Keys(error)) => return Err(error),
+                Ok(_) | Err(AccessError::Invalid | AccessError::Expired) => {}
+            }
+        }
+        Ok(sessions)
+    }
+}
+
+impl std::fmt::Debug for Inbound {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Inbound").field("api_url", &self.api_url).finish_non_exhaustive()
+    }
+}
+
+/// The token of an `Authorization` header (RFC 6750 §2.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

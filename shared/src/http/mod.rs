@@ -1,0 +1,35 @@
+//! What every endpoint does with HTTP, in one place each.
+//!
+//! - [`json`]: bodies in and out; [`problem`]: errors out (RFC 9457);
+//! - [`origin`]: where the API is, and who may call it; [`csrf`]: the check of every unsafe request;
+//! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from, for protected functions;
+//! - [`session_response`]: what a sign-in answers; [`sliding`]: what keeps a browser session alive.
+
+pub mod caller;
+pub mod cookies;
+pub mod credentials;
+pub mod csrf;
+pub mod json;
+pub mod origin;
+pub mod problem;
+pub mod session_response;
+pub mod sliding;
+
+pub use problem::{Code, Problem};
+
+use lambda_http::http;
+
+/// An answer.
+pub type Response = http::Response<lambda_http::Body>;
+
+/// An answer without a body.
+pub fn empty(status: http::StatusCode) -> Response {
+    let mut response = Response::new(lambda_http::Body::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+/// A header's value as text; `None` when it is missing or not ASCII.
+pub fn header<'a>(request: &'a lambda_http::Request, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}

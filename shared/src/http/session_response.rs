@@ -1,0 +1,149 @@
+//! What a sign-in or refresh answers: the same for all endpoints, and for each kind of session its own way of handing
+//! out tokens.
+
+use lambda_http::http::StatusCode;
+use serde::Serialize;
+
+use super::cookies::{CookieKind, Cookies};
+use super::credentials::Inbound;
+use super::{Response, json};
+use crate::account::User;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::session::{Kind, Session};
+use crate::token::{KeyError, KeyRing};
+
+/// A user, as answers show it.
+#[derive(Debug, Serialize)]
+pub struct UserView<'a> {
+    id: String,
+    username: &'a str,
+    email: &'a str,
+    created_at: String,
+}
+
+impl<'a> UserView<'a> {
+    /// The view of `user`.
+    pub fn new(user: &'a User) -> Self {
+        Self {
+            id: user.id.to_string(),
+            username: user.username.as_str(),
+            email: user.email.as_str(),
+            created_at: user.created_at.to_string(),
+        }
+    }
+}
+
+/// A session, as answers show it.
+#[derive(Debug, Serialize)]
+pub struct SessionView {
+    id: String,
+    kind: &'static str,
+    created_at: String,
+    idle_expires_at: String,
+    expires_at: String,
+}
+
+impl SessionView {
+    /// The view of `session`.
+    pub fn new(session: &Session) -> Self {
+        Self {
+            id: session.id.to_string(),
+            kind: session.kind.as_str(),
+            created_at: session.created_at.to_string(),
+            idle_expires_at: session.idle_expires_at.to_string(),
+            expires_at: session.expires_at.to_string(),
+        }
+    }
+}
+
+/// The tokens of an answer. In browser sessions no script ever sees one.
+#[derive(Serialize)]
+struct TokenView {
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    user: UserView<'a>,
+    session: SessionView,
+    token: TokenView,
+}
+
+/// Issues the tokens of a session.
+#[derive(Clone, Copy)]
+pub struct Issuer<'a> {
+    /// The keys.
+    pub keys: &'a KeyRing,
+    /// The deployment's settings.
+    pub config: &'a Config,
+}
+
+impl Issuer<'_> {
+    /// The answer to a sign-in or refresh. A browser's cookies are all set or cleared, so that two people on one
+    /// browser never mix; an app gets no cookies, and is rid of those it brought.
+    pub async fn session_response(
+        &self,
+        status: StatusCode,
+        user: &User,
+        session: &Session,
+        inbound: &Inbound,
+        now: Timestamp,
+    ) -> Result<Response, KeyError> {
+        let lifetimes = &self.config.lifetimes;
+        let (access, expires_in) = self.keys.issue_access(user, session, lifetimes, &inbound.api_url, now).await?;
+        let refresh = match session.kind {
+            Kind::Browser => None,
+            Kind::Remembered | Kind::App => Some(self.keys.issue_refresh(session, now).await?),
+        };
+        let answer = |token| Body { user: UserView::new(user), session: SessionView::new(session), token };
+        let cookies = Cookies::new(self.config, &inbound.api_url);
+        if session.kind == Kind::App {
+            let mut response = json::response(status, &answer(TokenView { expires_in, access: Some(access), refresh }));
+            clear_brought(&mut response, cookies, inbound);
+            return Ok(response);
+        }
+        let mut response = json::response(status, &answer(TokenView { expires_in, access: None, refresh: None }));
+        self.set_access(&mut response, user, session, inbound, (&access, expires_in), now);
+        match refresh {
+            Some(token) => cookies.set(&mut response, CookieKind::Refresh, &token, idle_left(session, now)),
+            None => cookies.clear(&mut response, CookieKind::Refresh),
+        }
+        cookies.clear(&mut response, CookieKind::Signup);
+        Ok(response)
+    }
+
+    /// Puts a browser's access token, and the name beside it, into an answer's cookies.
+    pub(super) fn set_access(
+        &self,
+        response: &mut Response,
+        user: &User,
+        session: &Session,
+        inbound: &Inbound,
+        (token, expires_in): (&str, u64),
+        now: Timestamp,
+    ) {
+        let cookies = Cookies::new(self.config, &inbound.api_url);
+        cookies.set(response, CookieKind::Access, token, expires_in);
+        let name_lives = if session.kind == Kind::Remembered { idle_left(session, now) } else { expires_in };
+        cookies.set(response, CookieKind::Username, user.username.as_str(), name_lives);
+    }
+}
+
+/// Seconds until a session ends if it is not used.
+const fn idle_left(session: &Session, now: Timestamp) -> u64 {
+    session.idle_expires_at.seconds_since(now)
+}
+
+fn clear_brought(response: &mut Response, cookies: Cookies<'_>, inbound: &Inbound) {
+    if !inbound.has_cookies() {
+        return;
+    }
+    for kind in CookieKind::ALL {
+        cookies.clear(response, kind);
+    }
+}

@@ -1,0 +1,180 @@
+//! What every `main.rs` calls, and what surrounds every handler.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt, Service};
+
+use crate::aws::Aws;
+use crate::clock::Clock;
+use crate::config::{AwsEnvironment, Config, ConfigError};
+use crate::http::cookies::Cookies;
+use crate::http::credentials::Inbound;
+use crate::http::{Code, Problem, Response, csrf};
+use crate::mail::Mailer;
+use crate::password_hasher::{Hashing, PasswordHasher};
+use crate::store::Store;
+use crate::telemetry;
+use crate::token::KeyRing;
+
+/// What a deployment offers; each function takes from it only the capabilities that it uses.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// The clients of AWS.
+    pub aws: Aws,
+    /// Where passwords are hashed.
+    pub hashing: Hashing,
+}
+
+impl Platform {
+    /// The platform of these parts.
+    pub fn new(config: Config, clock: Clock, aws: Aws, hashing: Hashing) -> Self {
+        Self { config: Arc::new(config), clock, aws, hashing }
+    }
+
+    /// The platform that the Lambda service describes in the environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let aws = Aws::new(AwsEnvironment::from_env()?);
+        Ok(Self::new(Config::from_env()?, Clock::system(), aws, Hashing::Inline))
+    }
+
+    /// The database.
+    pub fn store(&self) -> Arc<Store> {
+        let Config { table_name, keys_table_name, .. } = &*self.config;
+        Arc::new(Store::new(self.aws.dynamodb(), table_name.clone(), keys_table_name.clone()))
+    }
+
+    /// The keys that lie in `store`.
+    pub fn keys(&self, store: &Arc<Store>) -> KeyRing {
+        KeyRing::new(Arc::clone(store), self.config.signing_algorithm)
+    }
+
+    /// The sender of mails.
+    pub fn mailer(&self) -> Mailer {
+        Mailer::new(self.aws.ses(), self.config.mail_from.clone(), self.config.service_name.clone())
+    }
+
+    /// The hasher of passwords.
+    pub fn hasher(&self) -> PasswordHasher {
+        PasswordHasher::new(self.hashing)
+    }
+}
+
+type Handling<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A function with its dependencies, ready to answer requests.
+#[derive(Clone)]
+pub struct Endpoint(Arc<dyn Fn(Request) -> Handling<Response> + Send + Sync>);
+
+impl Service<Request> for Endpoint {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Handling<Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let answer = (self.0)(request);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// Surrounds a handler with what all endpoints share: the check of the origin before it, and after it errors as
+/// problems, failures in the log, and `Cache-Control: no-store` unless the handler said otherwise.
+pub fn endpoint<D, H, F, E>(platform: &Platform, deps: D, handle: H) -> Endpoint
+where
+    D: Send + Sync + 'static,
+    H: Fn(Arc<D>, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    let config = Arc::clone(&platform.config);
+    let (deps, handle) = (Arc::new(deps), Arc::new(handle));
+    Endpoint(Arc::new(move |request| {
+        let (config, deps, handle) = (Arc::clone(&config), Arc::clone(&deps), Arc::clone(&handle));
+        Box::pin(async move {
+            let request_id = request_id(&request);
+            let inbound = Inbound::of_request(&config, &request);
+            let outcome = match check_origin(&config, inbound.as_ref(), &request) {
+                Ok(()) => handle(deps, request).await.map_err(Into::into),
+                Err(problem) => Err(problem),
+            };
+            let mut response = outcome.unwrap_or_else(|problem| {
+                log(&problem, &request_id);
+                let clears_cookies = problem.clears_cookies();
+                let mut response = problem.into_response(&request_id);
+                if let (true, Ok(inbound)) = (clears_cookies, &inbound) {
+                    Cookies::new(&config, &inbound.api_url).clear_session(&mut response);
+                }
+                response
+            });
+            response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+            response
+        })
+    }))
+}
+
+fn check_origin(config: &Config, inbound: Result<&Inbound, &Problem>, request: &Request) -> Result<(), Problem> {
+    let Ok(inbound) = inbound else {
+        return Err(Problem::new(Code::Internal).caused_by("the event names no domain, and API_URL is empty"));
+    };
+    let own = inbound.api_url.origin();
+    let (method, headers) = (request.method(), request.headers());
+    if csrf::is_allowed(method, headers, inbound.has_cookies(), own, &config.allowed_origins) {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::CsrfRejected))
+    }
+}
+
+/// API Gateway's identifier of the request, which clients see in 5xx answers.
+fn request_id(request: &Request) -> String {
+    let from_gateway = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    from_gateway.or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone())).unwrap_or_default()
+}
+
+/// Logs a failure of ours, once.
+fn log(problem: &Problem, request_id: &str) {
+    if problem.code().status().is_server_error() {
+        tracing::error!(request_id, code = problem.code().as_str(), causes = problem.causes(), "request failed");
+    }
+}
+
+/// Runs a function until the Lambda service ends it: on one thread, since an instance serves one request at a time.
+pub fn run<D, H, F, E>(compose: impl FnOnce(&Platform) -> D, handle: H) -> Result<(), lambda_http::Error>
+where
+    D: Send + Sync + 'static,
+    H: Fn(Arc<D>, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    run_with(|platform| {
+        let deps = compose(platform);
+        lambda_http::run(endpoint(platform, deps, handle))
+    })
+}
+
+/// As [`run`], for a function that API Gateway does not call as a route.
+pub fn run_with<F>(serve: impl FnOnce(&Platform) -> F) -> Result<(), lambda_http::Error>
+where
+    F: Future<Output = Result<(), lambda_http::Error>>,
+{
+    telemetry::init();
+    let platform = Platform::from_env().inspect_err(|error| tracing::error!(%error, "init failed"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { serve(&platform).await })
+}

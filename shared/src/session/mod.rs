@@ -1,0 +1,134 @@
+//! Sessions: what one is, and the state machine that decides what a refresh credential brings (DESIGN.md section 5).
+//!
+//! Everything here is pure: no I/O, no clock, no randomness beside the identifier's. The store executes what
+//! [`Session::refresh`] decides, and its conditional update is the same decision written as a DynamoDB condition.
+
+mod kind;
+mod machine;
+mod retry_key;
+
+pub use kind::{Client, Kind, KindLifetimes, Lifetimes};
+pub use machine::{DUPLICATE_WINDOW, Decision, Presented, REMEMBERED_KEYS};
+pub use retry_key::{InvalidRetryKey, RetryKey};
+
+use crate::account::{Epoch, Status, User, UserId, random_id};
+use crate::clock::Timestamp;
+
+random_id! {
+    /// Names a session; the `sid` of its tokens.
+    SessionId
+}
+
+/// Counts a session's rotations; the `gen` of its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(u32);
+
+impl Generation {
+    /// The generation of a new session.
+    pub const FIRST: Self = Self(1);
+
+    /// The generation with this number.
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The one after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// Where a session lies: its user's partition and its own key there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionRef {
+    /// Whose session it is.
+    pub user_id: UserId,
+    /// Which one.
+    pub session_id: SessionId,
+}
+
+/// A session as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its identifier.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Which client holds it, and how.
+    pub kind: Kind,
+    /// How often it was rotated.
+    pub generation: Generation,
+    /// The user's epoch when it began.
+    pub epoch: Epoch,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last rotated, or began.
+    pub rotated_at: Timestamp,
+    /// When it ends unless it is used before.
+    pub idle_expires_at: Timestamp,
+    /// When it ends in any case.
+    pub expires_at: Timestamp,
+    /// The keys of the last rotations, newest first; `None` for a rotation without a key.
+    pub recent_keys: [Option<RetryKey>; REMEMBERED_KEYS],
+    /// The client's `User-Agent`, cut to 256 bytes.
+    pub device: String,
+}
+
+impl Session {
+    /// A new session of `user`.
+    pub fn start(user: &User, kind: Kind, device: &str, lifetimes: &Lifetimes, now: Timestamp) -> Self {
+        let lifetimes = lifetimes.of(kind);
+        let expires_at = now.plus(lifetimes.absolute);
+        Self {
+            id: SessionId::random(),
+            user_id: user.id,
+            kind,
+            generation: Generation::FIRST,
+            epoch: user.epoch,
+            created_at: now,
+            rotated_at: now,
+            idle_expires_at: now.plus(lifetimes.idle).min(expires_at),
+            expires_at,
+            recent_keys: [None; REMEMBERED_KEYS],
+            device: cut(device, 256).to_owned(),
+        }
+    }
+
+    /// Where it lies.
+    pub const fn reference(&self) -> SessionRef {
+        SessionRef { user_id: self.user_id, session_id: self.id }
+    }
+
+    /// Whether it has ended by time.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        now >= self.idle_expires_at || now >= self.expires_at
+    }
+
+    /// Whether it may be used: not expired, of its user's epoch, and the user enabled. `user` is what a strong read
+    /// found; nobody there means no.
+    pub fn is_alive(&self, user: Option<&User>, now: Timestamp) -> bool {
+        !self.is_expired(now) && user.is_some_and(|user| self.belongs_to(user))
+    }
+
+    /// Whether it is a session of `user` as the user is now: of the same epoch, and the user enabled.
+    pub fn belongs_to(&self, user: &User) -> bool {
+        self.user_id == user.id && self.epoch == user.epoch && user.status == Status::Enabled
+    }
+
+    /// Seconds that an access token issued at `now` lives: never past the session's own end.
+    pub fn access_lifetime(&self, lifetimes: &Lifetimes, now: Timestamp) -> u64 {
+        let end = self.idle_expires_at.min(self.expires_at);
+        lifetimes.of(self.kind).access.min(end.seconds_since(now))
+    }
+}
+
+/// The longest start of `text` within `limit` bytes that ends between characters.
+fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}

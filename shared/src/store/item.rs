@@ -1,0 +1,125 @@
+//! Items as DynamoDB has them, and the one place where their keys are spelled.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::{StoreError, number, string};
+use crate::account::{EmailAddress, PendingId, UserId, Username};
+use crate::clock::Timestamp;
+use crate::session::SessionRef;
+use crate::token::Mac;
+
+/// A primary key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+impl Key {
+    fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self { pk: pk.into(), sk: sk.into() }
+    }
+
+    pub(super) fn signup(id: PendingId) -> Self {
+        Self::new(format!("SIGNUP#{id}"), "SIGNUP")
+    }
+
+    pub(super) fn user(id: UserId) -> Self {
+        Self::new(format!("USER#{id}"), "USER")
+    }
+
+    pub(super) fn session(session: SessionRef) -> Self {
+        Self::new(format!("SESSIONS#{}", session.user_id), session.session_id.to_string())
+    }
+
+    pub(super) fn email(email: &EmailAddress) -> Self {
+        Self::new(format!("EMAIL#{}", email.normalised()), "EMAIL")
+    }
+
+    pub(super) fn username(username: &Username) -> Self {
+        Self::new(format!("USERNAME#{}", username.normalised()), "USERNAME")
+    }
+
+    /// A name that no one can have.
+    pub(super) fn nobody() -> Self {
+        Self::new("USERNAME#", "USERNAME")
+    }
+
+    /// A counter of `scope` for whatever `subject` is the MAC of.
+    pub(super) fn limit(scope: &str, subject: Mac, window: &str) -> Self {
+        Self::new(format!("LIMIT#{scope}#{}", subject.to_text()), window)
+    }
+
+    /// A key of the ring, in the table of keys. Ten digits, so that slots sort as numbers do.
+    pub(super) fn ring(partition: &str, slot: u32) -> Self {
+        Self::new(partition, format!("{slot:010}"))
+    }
+
+    pub(super) fn to_attributes(&self) -> HashMap<String, AttributeValue> {
+        HashMap::from([("pk".to_owned(), string(&self.pk)), ("sk".to_owned(), string(&self.sk))])
+    }
+}
+
+/// An item's attributes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Item(HashMap<String, AttributeValue>);
+
+impl Item {
+    /// An item with nothing but its key.
+    pub(super) fn new(key: &Key) -> Self {
+        Self(key.to_attributes())
+    }
+
+    pub(super) const fn from_attributes(attributes: HashMap<String, AttributeValue>) -> Self {
+        Self(attributes)
+    }
+
+    pub(super) fn into_attributes(self) -> HashMap<String, AttributeValue> {
+        self.0
+    }
+
+    pub(super) fn has_key(&self, key: &Key) -> bool {
+        self.find_text("pk") == Some(&key.pk) && self.find_text("sk") == Some(&key.sk)
+    }
+
+    #[must_use]
+    pub(super) fn with_text(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.0.insert(name.to_owned(), string(text));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_number(mut self, name: &str, value: impl Into<u64>) -> Self {
+        self.0.insert(name.to_owned(), number(value));
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_time(self, name: &str, time: Timestamp) -> Self {
+        self.with_number(name, time.unix())
+    }
+
+    pub(super) fn find_text(&self, name: &str) -> Option<&String> {
+        self.0.get(name)?.as_s().ok()
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> Result<&str, StoreError> {
+        self.find_text(name).map(String::as_str).ok_or(StoreError::Corrupt { attribute: name })
+    }
+
+    pub(super) fn number<N: std::str::FromStr>(&self, name: &'static str) -> Result<N, StoreError> {
+        let value = self.0.get(name).and_then(|value| value.as_n().ok());
+        value.and_then(|digits| digits.parse().ok()).ok_or(StoreError::Corrupt { attribute: name })
+    }
+
+    pub(super) fn time(&self, name: &'static str) -> Result<Timestamp, StoreError> {
+        self.number(name).map(Timestamp::from_unix)
+    }
+
+    /// A text that `parse` understands.
+    pub(super) fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        parse(self.text(name)?).ok_or(StoreError::Corrupt { attribute: name })
+    }
+}

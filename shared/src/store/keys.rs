@@ -1,0 +1,124 @@
+//! The table of keys: one partition for each kind, one slot for each key.
+
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use zeroize::Zeroizing;
+
+use super::item::{Item, Key};
+use super::{Store, StoreError, string, unavailable};
+use crate::base64url;
+use crate::token::keys::{Jwk, PrivateKey, Slotted};
+use crate::token::{MacKey, MacKeyId, SigningAlgorithm};
+
+const MAC: &str = "MAC";
+const PRIVATE: &str = "SIGNING#PRIVATE";
+const PUBLIC: &str = "SIGNING#PUBLIC";
+const SLOT_IS_FREE: &str = "attribute_not_exists(pk)";
+
+impl Store {
+    /// All MAC keys.
+    pub async fn find_mac_keys(&self) -> Result<Vec<Slotted<MacKey>>, StoreError> {
+        self.find_keys(MAC, |item| {
+            let id = item.parsed("key_id", base64url::decode_array).map(MacKeyId::from_bytes)?;
+            let secret = Zeroizing::new(item.parsed("secret", base64url::decode_array)?);
+            Ok(MacKey::from_secret(id, secret))
+        })
+        .await
+    }
+
+    /// All private halves of signing keys.
+    pub async fn find_signing_keys(&self) -> Result<Vec<Slotted<PrivateKey>>, StoreError> {
+        self.find_keys(PRIVATE, |item| {
+            Ok(PrivateKey {
+                kid: item.text("kid")?.to_owned(),
+                algorithm: item.parsed("alg", SigningAlgorithm::parse)?,
+                pkcs8: Zeroizing::new(item.parsed("pkcs8", base64url::decode)?),
+            })
+        })
+        .await
+    }
+
+    /// All public halves of signing keys.
+    pub async fn find_public_keys(&self) -> Result<Vec<Slotted<Jwk>>, StoreError> {
+        self.find_keys(PUBLIC, |item| item.parsed("jwk", |text| serde_json::from_str(text).ok())).await
+    }
+
+    /// Puts a MAC key into its slot, unless somebody else did so first: then nothing happens, and that one counts.
+    pub async fn create_mac_key(&self, key: &Slotted<MacKey>) -> Result<(), StoreError> {
+        let item = slot(MAC, key)
+            .with_text("key_id", base64url::encode(key.key.id().as_bytes()))
+            .with_text("secret", base64url::encode(key.key.secret()));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.keys_table)
+            .set_item(Some(item.into_attributes()))
+            .condition_expression(SLOT_IS_FREE);
+        match put.send().await {
+            Err(error) if error.code() != Some("ConditionalCheckFailedException") => Err(unavailable(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts both halves of a signing key into their slots, unless somebody else did so first.
+    pub async fn create_signing_key(&self, private: &Slotted<PrivateKey>, public: &Jwk) -> Result<(), StoreError> {
+        let jwk = serde_json::to_string(public).map_err(unavailable)?;
+        let halves = [
+            slot(PUBLIC, private).with_text("kid", &public.kid).with_text("jwk", jwk),
+            slot(PRIVATE, private)
+                .with_text("kid", &private.key.kid)
+                .with_text("alg", private.key.algorithm.as_str())
+                .with_text("pkcs8", base64url::encode(&*private.key.pkcs8)),
+        ];
+        let mut transaction = self.client.transact_write_items();
+        for half in halves {
+            let put = Put::builder()
+                .table_name(&self.keys_table)
+                .set_item(Some(half.into_attributes()))
+                .condition_expression(SLOT_IS_FREE)
+                .build()
+                .map_err(unavailable)?;
+            transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
+        }
+        match transaction.send().await {
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
+                    if cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed")) =>
+                {
+                    Ok(())
+                }
+                _ => Err(unavailable(error)),
+            },
+            Ok(_) => Ok(()),
+        }
+    }
+
+    async fn find_keys<K>(
+        &self,
+        partition: &str,
+        read: impl Fn(&Item) -> Result<K, StoreError>,
+    ) -> Result<Vec<Slotted<K>>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.keys_table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :partition")
+            .expression_attribute_values(":partition", string(partition))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        let items = answer.items.unwrap_or_default().into_iter().map(Item::from_attributes);
+        items
+            .map(|item| {
+                let slot = item.text("sk")?.parse().map_err(|_| StoreError::Corrupt { attribute: "sk" })?;
+                Ok(Slotted { slot, active_from: item.time("active_from")?, key: read(&item)? })
+            })
+            .collect()
+    }
+}
+
+fn slot<K>(partition: &str, key: &Slotted<K>) -> Item {
+    Item::new(&Key::ring(partition, key.slot)).with_time("active_from", key.active_from)
+}

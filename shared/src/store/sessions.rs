@@ -1,0 +1,170 @@
+//! Sessions, each an item of its user's partition `SESSIONS#<user id>`.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+
+use super::item::{Item, Key};
+use super::{Store, StoreError, number, string, unavailable};
+use crate::account::{Epoch, UserId};
+use crate::clock::Timestamp;
+use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
+
+/// What became of an attempt to rotate.
+#[derive(Debug)]
+pub enum Rotation {
+    /// The session is now this one.
+    Rotated(Session),
+    /// Nothing was written; the session is this one, and [`Session::refresh`] says what that means.
+    Refused(Session),
+    /// There is no such session.
+    Missing,
+}
+
+impl Store {
+    /// Stores a new session, and in the same transaction deletes those that it replaces.
+    pub async fn create_session(&self, session: &Session, replaced: &[SessionRef]) -> Result<(), StoreError> {
+        let item = to_item(session).into_attributes();
+        if replaced.is_empty() {
+            self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.map_err(unavailable)?;
+            return Ok(());
+        }
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(unavailable)?;
+        let mut transaction =
+            self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
+        for old in replaced {
+            let delete = Delete::builder()
+                .table_name(&self.table)
+                .set_key(Some(Key::session(*old).to_attributes()))
+                .build()
+                .map_err(unavailable)?;
+            transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
+        }
+        transaction.send().await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// Rotates a session if what is presented is its current generation: [`Session::refresh`]'s decision to rotate,
+    /// as one conditional update. What was stored comes back when the condition fails.
+    pub async fn rotate_session(
+        &self,
+        session: SessionRef,
+        presented: Presented,
+        key: Option<RetryKey>,
+        lifetimes: &Lifetimes,
+        now: Timestamp,
+    ) -> Result<Rotation, StoreError> {
+        let fresh_key = if key.is_some() { " AND key_1 <> :key" } else { "" };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::session(session).to_attributes()))
+            .condition_expression(format!(
+                "generation = :presented AND kind = :kind AND idle_expires_at > :now AND expires_at > :now{fresh_key}"
+            ))
+            .update_expression(
+                "SET generation = :next, rotated_at = :now, idle_expires_at = :idle, \
+                 key_3 = key_2, key_2 = key_1, key_1 = :key",
+            )
+            .expression_attribute_values(":presented", number(presented.generation.number()))
+            .expression_attribute_values(":next", number(presented.generation.next().number()))
+            .expression_attribute_values(":kind", string(presented.kind.as_str()))
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":idle", number(now.plus(lifetimes.of(presented.kind).idle).unix()))
+            .expression_attribute_values(":key", string(key_text(key)))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(answer) => {
+                let item = Item::from_attributes(answer.attributes.unwrap_or_default());
+                Ok(Rotation::Rotated(from_item(&item)?))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => match failed.item() {
+                    Some(item) => Ok(Rotation::Refused(from_item(&Item::from_attributes(item.clone()))?)),
+                    None => Ok(Rotation::Missing),
+                },
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// Moves the idle expiry of a session that is still at `generation`; `false` when it no longer is.
+    pub async fn extend_session(
+        &self,
+        session: &Session,
+        idle_expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::session(session.reference()).to_attributes()))
+            .condition_expression("generation = :generation AND idle_expires_at > :now AND expires_at > :now")
+            .update_expression("SET idle_expires_at = :idle")
+            .expression_attribute_values(":generation", number(session.generation.number()))
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":idle", number(idle_expires_at.unix()));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// Deletes a session, whether or not it is there.
+    pub async fn delete_session(&self, session: SessionRef) -> Result<(), StoreError> {
+        self.client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::session(session).to_attributes()))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+}
+
+fn key_text(key: Option<RetryKey>) -> String {
+    key.map(RetryKey::to_text).unwrap_or_default()
+}
+
+fn to_item(session: &Session) -> Item {
+    let [newest, middle, oldest] = session.recent_keys.map(key_text);
+    Item::new(&Key::session(session.reference()))
+        .with_text("kind", session.kind.as_str())
+        .with_number("generation", session.generation.number())
+        .with_number("epoch", session.epoch.number())
+        .with_time("created_at", session.created_at)
+        .with_time("rotated_at", session.rotated_at)
+        .with_time("idle_expires_at", session.idle_expires_at)
+        .with_time("expires_at", session.expires_at)
+        .with_text("key_1", newest)
+        .with_text("key_2", middle)
+        .with_text("key_3", oldest)
+        .with_text("device", &session.device)
+        .with_time("ttl", session.expires_at)
+}
+
+/// Reads a session. The idle expiry in the table may lie past the absolute one, since an update cannot compare the
+/// two; in the program it never does.
+pub(super) fn from_item(item: &Item) -> Result<Session, StoreError> {
+    let key = |name| item.text(name).map(RetryKey::from_text);
+    let expires_at = item.time("expires_at")?;
+    Ok(Session {
+        id: item.parsed("sk", SessionId::parse)?,
+        user_id: item.parsed("pk", |pk| UserId::parse(pk.strip_prefix("SESSIONS#")?))?,
+        kind: item.parsed("kind", Kind::parse)?,
+        generation: item.number("generation").map(Generation::from_number)?,
+        epoch: item.number("epoch").map(Epoch::from_number)?,
+        created_at: item.time("created_at")?,
+        rotated_at: item.time("rotated_at")?,
+        idle_expires_at: item.time("idle_expires_at")?.min(expires_at),
+        expires_at,
+        recent_keys: [key("key_1")?, key("key_2")?, key("key_3")?],
+        device: item.text("device")?.to_owned(),
+    })
+}

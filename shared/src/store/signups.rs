@@ -1,0 +1,366 @@
+//! Pending sign-ups, and the transaction that makes one an account.
+
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+
+use super::item::{Item, Key};
+use super::{Store, StoreError, number, string, unavailable, users};
+use crate::account::{
+    CODE_LIFETIME, EmailAddress, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN, SIGNUP_LIFETIME, User,
+    UserId, Username,
+};
+use crate::clock::Timestamp;
+use crate::locale::Locale;
+use crate::session::Session;
+use crate::token::Mac;
+
+/// What becomes of a wish for another mail.
+#[derive(Debug)]
+pub enum Resend {
+    /// Another mail is due. For a sign-up it is this one, as it was before its new secrets were stored; for anything
+    /// else there is nobody to mail.
+    Due(Option<Box<PendingSignup>>),
+    /// Too early, or once too often: not before that many seconds have passed.
+    NotYet(u64),
+}
+
+/// An account that is about to be.
+#[derive(Debug)]
+pub struct Account<'a> {
+    /// The user.
+    pub user: &'a User,
+    /// The password's hash.
+    pub password_hash: &'a PasswordHash,
+    /// The first session.
+    pub session: &'a Session,
+}
+
+/// Why no account was made.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The address has got an owner since the sign-up.
+    #[error("the address has an account")]
+    EmailTaken,
+    /// The name has got an owner since the sign-up.
+    #[error("the name has an account")]
+    UsernameTaken,
+    /// This sign-up became an account already, this user's.
+    #[error("the sign-up is completed")]
+    AlreadyCompleted(UserId),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Stores a new sign-up.
+    pub async fn create_signup(&self, pending: &PendingSignup) -> Result<(), StoreError> {
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(pending).into_attributes()))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// A sign-up that has not ended.
+    pub async fn find_signup(&self, id: PendingId, now: Timestamp) -> Result<Option<PendingSignup>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::signup(id).to_attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        let pending = answer.item.map(|item| from_item(&Item::from_attributes(item))).transpose()?;
+        Ok(pending.filter(|pending| now < pending.expires_at))
+    }
+
+    /// Spends one guess of a sign-up's code, before anything is compared, and returns the sign-up; `None` when it has
+    /// ended, no guess is left, the code is too old, or `signup_id_mac` is not its own (that spends nothing).
+    pub async fn spend_code_attempt(
+        &self,
+        id: PendingId,
+        signup_id_mac: Mac,
+        now: Timestamp,
+    ) -> Result<Option<PendingSignup>, StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::signup(id).to_attributes()))
+            .condition_expression(
+                "signup_id_mac = :mac AND code_attempts > :zero AND code_expires_at > :now AND expires_at > :now",
+            )
+            .update_expression("SET code_attempts = code_attempts - :one")
+            .expression_attribute_values(":mac", string(signup_id_mac.to_text()))
+            .expression_attribute_values(":zero", number(0_u32))
+            .expression_attribute_values(":one", number(1_u32))
+            .expression_attribute_values(":now", number(now.unix()))
+            .return_values(ReturnValue::AllNew);
+        match update.send().await {
+            Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// Gives a guess back to whoever guessed right, so that the same request may be repeated if its answer was lost.
+    /// Wrong guesses are never given back.
+    pub async fn restore_code_attempt(&self, id: PendingId) -> Result<(), StoreError> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::signup(id).to_attributes()))
+            .condition_expression("attribute_exists(pk)")
+            .update_expression("SET code_attempts = code_attempts + :one")
+            .expression_attribute_values(":one", number(1_u32))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// Replaces the mailed secrets of a sign-up and counts the mail, unless the last one was sent less than
+    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were.
+    pub async fn renew_signup(
+        &self,
+        id: PendingId,
+        signup_id_mac: Mac,
+        (token_mac, code_mac): (Mac, Mac),
+        now: Timestamp,
+    ) -> Result<Option<Resend>, StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::signup(id).to_attributes()))
+            .condition_expression(format!("signup_id_mac = :mac AND expires_at > :now AND {MAIL_IS_DUE}"))
+            .update_expression(
+                "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
+                 mails = mails + :one, mailed_at = :now",
+            )
+            .expression_attribute_values(":mac", string(signup_id_mac.to_text()))
+            .expression_attribute_values(":token", string(token_mac.to_text()))
+            .expression_attribute_values(":code", string(code_mac.to_text()))
+            .expression_attribute_values(":code_end", number(now.plus(CODE_LIFETIME).unix()))
+            .expression_attribute_values(":one", number(1_u32))
+            .expression_attribute_values(":max", number(MAX_MAILS))
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(answer) => {
+                let pending = from_item(&Item::from_attributes(answer.attributes.unwrap_or_default()))?;
+                Ok(Some(Resend::Due(Some(Box::new(pending)))))
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let stored = failed.item().map(|item| from_item(&Item::from_attributes(item.clone())));
+                    let own = stored.transpose()?.filter(|pending| {
+                        now < pending.expires_at && pending.signup_id_mac.equals(&signup_id_mac)
+                    });
+                    Ok(own.map(|pending| Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.expires_at, now))))
+                }
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// Takes a renewal back whose mail could not be sent: `before` is what was stored before it, `token_mac` what it
+    /// stored. Nothing happens if another renewal came between.
+    pub async fn undo_renewal(&self, before: &PendingSignup, token_mac: Mac) -> Result<(), StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::signup(before.id).to_attributes()))
+            .condition_expression("token_mac = :renewed")
+            .update_expression(
+                "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
+                 mails = :mails, mailed_at = :mailed",
+            )
+            .expression_attribute_values(":renewed", string(token_mac.to_text()))
+            .expression_attribute_values(":token", string(before.token_mac.to_text()))
+            .expression_attribute_values(":code", string(before.code_mac.to_text()))
+            .expression_attribute_values(":code_end", number(before.code_expires_at.unix()))
+            .expression_attribute_values(":mails", number(before.mails))
+            .expression_attribute_values(":mailed", number(before.mailed_at.unix()));
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// Counts a wish for another mail of a sign-up that there is not, so that it is answered as one of a sign-up that
+    /// there is.
+    pub async fn count_unknown_resend(&self, subject: Mac, now: Timestamp) -> Result<Resend, StoreError> {
+        let day = now.unix() / SIGNUP_LIFETIME;
+        let end = Timestamp::from_unix((day + 1) * SIGNUP_LIFETIME);
+        let key = Key::limit("resend", subject, &day.to_string());
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key.to_attributes()))
+            .condition_expression(format!("attribute_not_exists(pk) OR ({MAIL_IS_DUE})"))
+            // A first mail is taken to have been sent before, as with a sign-up.
+            .update_expression(
+                "SET mails = if_not_exists(mails, :one) + :one, mailed_at = :now, expires_at = :end, #ttl = :end",
+            )
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":one", number(1_u32))
+            .expression_attribute_values(":max", number(MAX_MAILS))
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":end", number(end.unix()))
+            .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok(Resend::Due(None)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let item = Item::from_attributes(failed.item().cloned().unwrap_or_default());
+                    let wait = wait(item.number("mails")?, item.time("mailed_at")?, item.time("expires_at")?, now);
+                    Ok(Resend::NotYet(wait))
+                }
+                _ => Err(unavailable(error)),
+            },
+        }
+    }
+
+    /// Makes a sign-up an account: user, address, name and the sign-up's completion in one transaction, which fails
+    /// as a whole if the address or the name has an owner by now. The first session is stored beside it: should the
+    /// transaction fail, that session belongs to nobody, and nobody can use it.
+    ///
+    /// `by_code` gives back the guess that was right.
+    pub async fn create_account(
+        &self,
+        account: &Account<'_>,
+        pending: &PendingSignup,
+        by_code: bool,
+    ) -> Result<(), AccountError> {
+        let transaction = self.create_user(account.user, account.password_hash, pending, by_code);
+        let (created, session) = tokio::join!(transaction, self.create_session(account.session, &[]));
+        created?;
+        session?;
+        Ok(())
+    }
+
+    async fn create_user(
+        &self,
+        user: &User,
+        password_hash: &PasswordHash,
+        pending: &PendingSignup,
+        by_code: bool,
+    ) -> Result<(), AccountError> {
+        let owner = |key: &Key| Item::new(key).with_text("user_id", user.id.to_string());
+        let puts = [
+            owner(&Key::email(&user.email)),
+            owner(&Key::username(&user.username)),
+            users::to_item(user, password_hash),
+        ];
+        let complete = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::signup(pending.id).to_attributes()))
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(completed)")
+            .update_expression("SET completed = :user, code_attempts = code_attempts + :given_back")
+            .expression_attribute_values(":user", string(user.id.to_string()))
+            .expression_attribute_values(":given_back", number(u32::from(by_code)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(unavailable)?;
+        let mut transaction =
+            self.client.transact_write_items().transact_items(TransactWriteItem::builder().update(complete).build());
+        for item in puts {
+            let put = Put::builder()
+                .table_name(&self.table)
+                .set_item(Some(item.into_attributes()))
+                .condition_expression("attribute_not_exists(pk)")
+                .build()
+                .map_err(unavailable)?;
+            transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
+        }
+        let Err(error) = transaction.send().await else { return Ok(()) };
+        match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                Err(refusal(cancelled.cancellation_reasons())?.unwrap_or_else(|| unavailable(error).into()))
+            }
+            _ => Err(unavailable(error).into()),
+        }
+    }
+}
+
+/// Another mail may be sent: fewer than `:max` were, the last one not after `:cooled`.
+const MAIL_IS_DUE: &str = "mails < :max AND mailed_at <= :cooled";
+
+/// Seconds until another mail may be sent.
+fn wait(mails: u32, mailed_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> u64 {
+    let next = if mails < MAX_MAILS { mailed_at.plus(RESEND_COOLDOWN) } else { expires_at };
+    next.seconds_since(now).max(1)
+}
+
+/// Reads why the transaction of [`Store::create_account`] was cancelled: a reason for each of its items, in order.
+/// A completed sign-up counts before the address and name, which its own account took.
+fn refusal(reasons: &[CancellationReason]) -> Result<Option<AccountError>, StoreError> {
+    let failed = |index: usize| reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"));
+    if let Some(completion) = failed(0) {
+        let item = Item::from_attributes(completion.item().cloned().unwrap_or_default());
+        return Ok(Some(AccountError::AlreadyCompleted(item.parsed("completed", UserId::parse)?)));
+    }
+    if failed(1).is_some() {
+        return Ok(Some(AccountError::EmailTaken));
+    }
+    Ok(failed(2).is_some().then_some(AccountError::UsernameTaken))
+}
+
+fn to_item(pending: &PendingSignup) -> Item {
+    Item::new(&Key::signup(pending.id))
+        .with_text("email", pending.email.as_str())
+        .with_text("username", pending.username.as_str())
+        .with_text("password_hash", pending.password_hash.as_phc())
+        .with_text("locale", pending.locale.as_str())
+        .with_text("signup_id_mac", pending.signup_id_mac.to_text())
+        .with_text("token_mac", pending.token_mac.to_text())
+        .with_text("code_mac", pending.code_mac.to_text())
+        .with_time("code_expires_at", pending.code_expires_at)
+        .with_number("code_attempts", pending.code_attempts)
+        .with_number("mails", pending.mails)
+        .with_time("mailed_at", pending.mailed_at)
+        .with_number("decoy", u32::from(pending.decoy))
+        .with_time("expires_at", pending.expires_at)
+        .with_time("ttl", pending.expires_at)
+}
+
+fn from_item(item: &Item) -> Result<PendingSignup, StoreError> {
+    Ok(PendingSignup {
+        id: item.parsed("pk", |pk| PendingId::parse(pk.strip_prefix("SIGNUP#")?))?,
+        email: item.parsed("email", |text| EmailAddress::parse(text).ok())?,
+        username: item.parsed("username", |text| Username::parse(text).ok())?,
+        password_hash: PasswordHash::from_phc(item.text("password_hash")?.to_owned()),
+        locale: item.parsed("locale", Locale::parse)?,
+        signup_id_mac: item.parsed("signup_id_mac", Mac::from_text)?,
+        token_mac: item.parsed("token_mac", Mac::from_text)?,
+        code_mac: item.parsed("code_mac", Mac::from_text)?,
+        code_expires_at: item.time("code_expires_at")?,
+        code_attempts: item.number("code_attempts")?,
+        mails: item.number("mails")?,
+        mailed_at: item.time("mailed_at")?,
+        expires_at: item.time("expires_at")?,
+        decoy: item.number::<u32>("decoy")? != 0,
+        completed: item.find_text("completed").map(|_| item.parsed("completed", UserId::parse)).transpose()?,
+    })
+}

@@ -1,0 +1,161 @@
+//! Users, and the two items that make a name and an address unique and find their user.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+
+use super::item::{Item, Key};
+use super::{Store, StoreError, number, sessions, string, unavailable};
+use crate::account::{EmailAddress, Epoch, PasswordHash, Status, User, UserId, Username};
+use crate::locale::Locale;
+use crate::session::{Session, SessionRef};
+
+/// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
+const WITHOUT_PASSWORD: [&str; 8] = ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at"];
+/// What a session has beside these.
+const OF_SESSIONS: [&str; 9] =
+    ["kind", "generation", "rotated_at", "idle_expires_at", "expires_at", "key_1", "key_2", "key_3", "device"];
+
+/// What a person calls themself at login.
+#[derive(Clone, Debug)]
+pub enum Identifier {
+    /// By address.
+    Email(EmailAddress),
+    /// By name.
+    Username(Username),
+    /// By something that is nobody's: looked up all the same, so that it costs what a wrong password costs.
+    Nobody,
+}
+
+/// Which of an address and a name have an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The address.
+    pub email: bool,
+    /// The name.
+    pub username: bool,
+}
+
+impl Store {
+    /// Whether an address and a name are taken.
+    pub async fn find_taken(&self, email: &EmailAddress, username: &Username) -> Result<Taken, StoreError> {
+        let (email, username) = (Key::email(email), Key::username(username));
+        let items = self.batch_get(vec![email.clone(), username.clone()], &[]).await?;
+        let found = |key: &Key| items.iter().any(|item| item.has_key(key));
+        Ok(Taken { email: found(&email), username: found(&username) })
+    }
+
+    /// The user who owns an address or a name.
+    pub async fn find_user_id(&self, identifier: &Identifier) -> Result<Option<UserId>, StoreError> {
+        let key = match identifier {
+            Identifier::Email(email) => Key::email(email),
+            Identifier::Username(username) => Key::username(username),
+            Identifier::Nobody => Key::nobody(),
+        };
+        let item = self.get(&key, None).await?;
+        item.map(|item| item.parsed("user_id", UserId::parse)).transpose()
+    }
+
+    /// A user.
+    pub async fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        let item = self.get(&Key::user(id), Some(&WITHOUT_PASSWORD)).await?;
+        item.as_ref().map(from_item).transpose()
+    }
+
+    /// A user together with the hash of the password.
+    pub async fn find_user_with_password(&self, id: UserId) -> Result<Option<(User, PasswordHash)>, StoreError> {
+        let item = self.get(&Key::user(id), None).await?;
+        let read = |item: Item| Ok((from_item(&item)?, PasswordHash::from_phc(item.text("password_hash")?.to_owned())));
+        item.map(read).transpose()
+    }
+
+    /// A session and its user, in one round trip.
+    pub async fn find_session_and_user(
+        &self,
+        session: SessionRef,
+    ) -> Result<(Option<Session>, Option<User>), StoreError> {
+        let (session, user) = (Key::session(session), Key::user(session.user_id));
+        let attributes: Vec<&str> = WITHOUT_PASSWORD.into_iter().chain(OF_SESSIONS).collect();
+        let items = self.batch_get(vec![session.clone(), user.clone()], &attributes).await?;
+        let find = |key: &Key| items.iter().find(|item| item.has_key(key));
+        Ok((find(&session).map(sessions::from_item).transpose()?, find(&user).map(from_item).transpose()?))
+    }
+
+    /// Replaces the hash of a user's password by one with other parameters, unless the password has changed since
+    /// `old` was read: then nothing happens.
+    pub async fn rehash_password(&self, id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::user(id).to_attributes()))
+            .condition_expression("password_hash = :old")
+            .update_expression("SET password_hash = :new")
+            .expression_attribute_values(":old", string(old.as_phc()))
+            .expression_attribute_values(":new", string(new.as_phc()));
+        match update.send().await {
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(unavailable(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends all sessions of a user at once, by raising the user's epoch: one write, however many there are.
+    pub async fn revoke_all_sessions(&self, id: UserId) -> Result<(), StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::user(id).to_attributes()))
+            .condition_expression("attribute_exists(pk)")
+            .update_expression("SET epoch = epoch + :one")
+            .expression_attribute_values(":one", number(1_u32));
+        match update.send().await {
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(unavailable(error)),
+            _ => Ok(()),
+        }
+    }
+
+    async fn get(&self, key: &Key, attributes: Option<&[&str]>) -> Result<Option<Item>, StoreError> {
+        let mut request = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key.to_attributes()))
+            .consistent_read(true);
+        if let Some(attributes) = attributes {
+            // The names go through placeholders: `status`, say, is reserved.
+            let placeholders: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
+            request = request.projection_expression(placeholders.join(","));
+            for (placeholder, name) in placeholders.into_iter().zip(attributes) {
+                request = request.expression_attribute_names(placeholder, *name);
+            }
+        }
+        let answer = request.send().await.map_err(unavailable)?;
+        Ok(answer.item.map(Item::from_attributes))
+    }
+}
+
+fn is_condition_failure(error: Option<&UpdateItemError>) -> bool {
+    matches!(error, Some(UpdateItemError::ConditionalCheckFailedException(_)))
+}
+
+pub(super) fn to_item(user: &User, password_hash: &PasswordHash) -> Item {
+    Item::new(&Key::user(user.id))
+        .with_text("username", user.username.as_str())
+        .with_text("email", user.email.as_str())
+        .with_text("password_hash", password_hash.as_phc())
+        .with_text("status", user.status.as_str())
+        .with_number("epoch", user.epoch.number())
+        .with_text("locale", user.locale.as_str())
+        .with_time("created_at", user.created_at)
+}
+
+fn from_item(item: &Item) -> Result<User, StoreError> {
+    Ok(User {
+        id: item.parsed("pk", |pk| UserId::parse(pk.strip_prefix("USER#")?))?,
+        username: item.parsed("username", |text| Username::parse(text).ok())?,
+        email: item.parsed("email", |text| EmailAddress::parse(text).ok())?,
+        status: item.parsed("status", Status::parse)?,
+        epoch: item.number("epoch").map(Epoch::from_number)?,
+        locale: item.parsed("locale", Locale::parse)?,
+        created_at: item.time("created_at")?,
+    })
+}

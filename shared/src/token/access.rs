@@ -1,0 +1,133 @@
+//! Access tokens: JWTs of the profile `at+jwt` (RFC 9068), signed with a key of the ring.
+
+use jsonwebtoken::Header;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::jws::Compact;
+use super::keys::{KeyError, KeyRing, PublicKey};
+use crate::account::{User, UserId};
+use crate::clock::Timestamp;
+use crate::http::origin::ApiUrl;
+use crate::session::{Generation, Kind, Lifetimes, Session, SessionId, SessionRef};
+
+const TYP: &str = "at+jwt";
+
+/// What an access token says, as JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    sid: String,
+    r#gen: u32,
+    kind: String,
+    iat: u64,
+    exp: u64,
+    username: String,
+}
+
+/// What a genuine access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The user's name when it was issued.
+    pub username: String,
+    /// Its session.
+    pub session_id: SessionId,
+    /// The generation of its session when it was issued.
+    pub generation: Generation,
+    /// The kind of its session.
+    pub kind: Kind,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl AccessClaims {
+    /// Where its session lies.
+    pub const fn session(&self) -> SessionRef {
+        SessionRef { user_id: self.user_id, session_id: self.session_id }
+    }
+
+    /// These claims if they still hold.
+    pub fn unexpired(self, now: Timestamp) -> Result<Self, AccessError> {
+        if now < self.expires_at { Ok(self) } else { Err(AccessError::Expired) }
+    }
+}
+
+/// Why a text is not accepted as an access token.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    /// No token of ours, or one that was changed.
+    #[error("the access token is not genuine")]
+    Invalid,
+    /// It was one.
+    #[error("the access token has expired")]
+    Expired,
+    /// Its key could not be looked up.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+impl KeyRing {
+    /// Issues an access token of `session`, and the seconds that it lives.
+    pub async fn issue_access(
+        &self,
+        user: &User,
+        session: &Session,
+        lifetimes: &Lifetimes,
+        api_url: &ApiUrl,
+        now: Timestamp,
+    ) -> Result<(String, u64), KeyError> {
+        let key = self.signing_key(now).await?;
+        let expires_in = session.access_lifetime(lifetimes, now);
+        let claims = Claims {
+            iss: api_url.as_str().to_owned(),
+            aud: api_url.as_str().to_owned(),
+            sub: user.id.to_string(),
+            sid: session.id.to_string(),
+            r#gen: session.generation.number(),
+            kind: session.kind.as_str().to_owned(),
+            iat: now.unix(),
+            exp: now.plus(expires_in).unix(),
+            username: user.username.as_str().to_owned(),
+        };
+        let header = Header {
+            typ: Some(TYP.to_owned()),
+            kid: Some(key.kid.clone()),
+            ..Header::new(key.algorithm.of_jsonwebtoken())
+        };
+        let token = jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(KeyError::Signature)?;
+        Ok((token, expires_in))
+    }
+
+    /// Verifies an access token that `api_url` issued for itself, whether or not it has expired: a logout ends the
+    /// session of an expired one too. Everyone else calls [`AccessClaims::unexpired`] on the outcome.
+    pub async fn verify_access(
+        &self,
+        token: &str,
+        api_url: &ApiUrl,
+        now: Timestamp,
+    ) -> Result<AccessClaims, AccessError> {
+        let compact = Compact::parse(token).ok_or(AccessError::Invalid)?;
+        let key = self.public_key(compact.kid(), now).await?.ok_or(AccessError::Invalid)?;
+        read(&compact, &key, api_url).ok_or(AccessError::Invalid)
+    }
+}
+
+fn read(compact: &Compact<'_>, key: &PublicKey, api_url: &ApiUrl) -> Option<AccessClaims> {
+    let claims: Claims = serde_json::from_slice(&compact.verify(key, TYP)?).ok()?;
+    if claims.iss != api_url.as_str() || claims.aud != api_url.as_str() {
+        return None;
+    }
+    Some(AccessClaims {
+        user_id: UserId::parse(&claims.sub)?,
+        username: claims.username,
+        session_id: SessionId::parse(&claims.sid)?,
+        generation: Generation::from_number(claims.r#gen),
+        kind: Kind::parse(&claims.kind)?,
+        expires_at: Timestamp::from_unix(claims.exp),
+    })
+}

@@ -1,0 +1,376 @@
+//! The key ring: MAC keys and signing keys, their public halves apart.
+//!
+//! Keys lie in their own table, in numbered slots. The first is made on first use, by whoever comes first: a
+//! conditional put into slot 1 decides a race. Each instance keeps what it loaded and looks again after
+//! [`RELOAD_AFTER`], or at once (but not twice a minute) when a credential names a key that it does not know. The
+//! newest key that is active signs; older ones verify for as long as they lie there.
+//!
+//! Verifiers need the public halves alone, which have a partition of their own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPublicKeyUncompressedBin, Pkcs8V1Der};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair};
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use pkcs8::PrivateKeyInfoRef;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::algorithm::SigningAlgorithm;
+use super::mac::{MacKey, MacKeyId};
+use crate::clock::Timestamp;
+use crate::store::{Store, StoreError};
+use crate::{base64url, random};
+
+/// Seconds after which an instance looks for new and removed keys.
+pub const RELOAD_AFTER: u64 = 300;
+/// Seconds between two looks for a key that this instance does not know.
+pub const UNKNOWN_KEY_COOLDOWN: u64 = 60;
+
+/// Keys could not be had, or not used.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The table did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key that lies in the table cannot be read.
+    #[error("a stored key cannot be used")]
+    Malformed,
+    /// The cryptographic library refused to sign.
+    #[error("signing failed")]
+    Signature(#[source] jsonwebtoken::errors::Error),
+    /// The cryptographic library could not make a key.
+    #[error("making a key failed")]
+    Generation,
+}
+
+/// A key and where it lies.
+#[derive(Clone, Debug)]
+pub struct Slotted<K> {
+    /// The number of its slot; later keys have larger ones.
+    pub slot: u32,
+    /// From when it signs; before, it is only published.
+    pub active_from: Timestamp,
+    /// The key.
+    pub key: K,
+}
+
+/// A private key as it is stored: PKCS #8. Wiped when dropped, never shown.
+#[derive(Clone)]
+pub struct PrivateKey {
+    /// Its name in tokens and in the key set.
+    pub kid: String,
+    /// The one algorithm it is for.
+    pub algorithm: SigningAlgorithm,
+    /// PKCS #8 (RFC 5208), DER.
+    pub(crate) pkcs8: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PrivateKey").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// The public half of a signing key, as a JSON Web Key (RFC 7517 §4) says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jwk {
+    /// The name of the key.
+    pub kid: String,
+    /// `sig`.
+    pub r#use: String,
+    /// `ES256` or `RS256`.
+    pub alg: String,
+    /// What the key consists of.
+    #[serde(flatten)]
+    pub material: KeyMaterial,
+}
+
+/// The public numbers of a key, in base64url.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kty")]
+pub enum KeyMaterial {
+    /// An elliptic curve point (RFC 7518 §6.2).
+    #[serde(rename = "EC")]
+    EllipticCurve {
+        /// `P-256`.
+        crv: String,
+        /// The x coordinate.
+        x: String,
+        /// The y coordinate.
+        y: String,
+    },
+    /// An RSA key (RFC 7518 §6.3).
+    #[serde(rename = "RSA")]
+    Rsa {
+        /// The modulus.
+        n: String,
+        /// The exponent.
+        e: String,
+    },
+}
+
+/// A key that signs.
+pub(super) struct SigningKey {
+    pub(super) kid: String,
+    pub(super) algorithm: SigningAlgorithm,
+    pub(super) encoding: EncodingKey,
+}
+
+impl SigningKey {
+    fn from_stored(key: &PrivateKey) -> Result<Self, KeyError> {
+        let encoding = match key.algorithm {
+            SigningAlgorithm::Es256 => EncodingKey::from_ec_der(&key.pkcs8),
+            // For RSA it wants what PKCS #8 wraps (RFC 8017 §A.1.2).
+            SigningAlgorithm::Rs256 => {
+                let info = PrivateKeyInfoRef::try_from(key.pkcs8.as_slice()).map_err(|_| KeyError::Malformed)?;
+                EncodingKey::from_rsa_der(info.private_key.as_bytes())
+            }
+        };
+        Ok(Self { kid: key.kid.clone(), algorithm: key.algorithm, encoding })
+    }
+}
+
+/// A key that verifies.
+pub(super) struct PublicKey {
+    pub(super) kid: String,
+    pub(super) algorithm: SigningAlgorithm,
+    pub(super) decoding: DecodingKey,
+    jwk: Jwk,
+}
+
+impl PublicKey {
+    fn from_jwk(jwk: Jwk) -> Result<Self, KeyError> {
+        let algorithm = SigningAlgorithm::parse(&jwk.alg).ok_or(KeyError::Malformed)?;
+        let decoding = match (&jwk.material, algorithm) {
+            (KeyMaterial::EllipticCurve { x, y, .. }, SigningAlgorithm::Es256) => DecodingKey::from_ec_components(x, y),
+            (KeyMaterial::Rsa { n, e }, SigningAlgorithm::Rs256) => DecodingKey::from_rsa_components(n, e),
+            _ => return Err(KeyError::Malformed),
+        }
+        .map_err(|_| KeyError::Malformed)?;
+        Ok(Self { kid: jwk.kid.clone(), algorithm, decoding, jwk })
+    }
+}
+
+/// Both halves of a new signing key.
+fn generate(algorithm: SigningAlgorithm) -> Result<(PrivateKey, Jwk), KeyError> {
+    let kid = base64url::encode(random::bytes::<8>());
+    let (pkcs8, material) = match algorithm {
+        SigningAlgorithm::Es256 => generate_p256()?,
+        SigningAlgorithm::Rs256 => generate_rsa_2048()?,
+    };
+    let jwk = Jwk { kid: kid.clone(), r#use: "sig".to_owned(), alg: algorithm.as_str().to_owned(), material };
+    Ok((PrivateKey { kid, algorithm, pkcs8 }, jwk))
+}
+
+fn generate_p256() -> Result<(Zeroizing<Vec<u8>>, KeyMaterial), KeyError> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| KeyError::Generation)?;
+    let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyError::Generation)?;
+    let point: EcPublicKeyUncompressedBin<'_> = pair.public_key().as_be_bytes().map_err(|_| KeyError::Generation)?;
+    // 0x04, then two coordinates of 32 bytes (SEC 1 §2.3.3).
+    let (x, y) = point.as_ref().get(1..).and_then(|point| point.split_at_checked(32)).ok_or(KeyError::Generation)?;
+    let material =
+        KeyMaterial::EllipticCurve { crv: "P-256".to_owned(), x: base64url::encode(x), y: base64url::encode(y) };
+    Ok((Zeroizing::new(pkcs8.as_ref().to_vec()), material))
+}
+
+fn generate_rsa_2048() -> Result<(Zeroizing<Vec<u8>>, KeyMaterial), KeyError> {
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::Generation)?;
+    let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::Generation)?;
+    let public = pair.public_key();
+    let material = KeyMaterial::Rsa {
+        n: base64url::encode(public.modulus().big_endian_without_leading_zero()),
+        e: base64url::encode(public.exponent().big_endian_without_leading_zero()),
+    };
+    Ok((Zeroizing::new(pkcs8.as_ref().to_vec()), material))
+}
+
+/// The keys of one partition, as this instance last saw them.
+struct Cached<K>(Mutex<Option<Loaded<K>>>);
+
+struct Loaded<K> {
+    at: Timestamp,
+    keys: Arc<[Slotted<Arc<K>>]>,
+}
+
+impl<K> Cached<K> {
+    const fn empty() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// What was loaded at most `age` seconds ago. No keys at all are never current: the first may be made any moment.
+    fn younger_than(&self, age: u64, now: Timestamp) -> Option<Arc<[Slotted<Arc<K>>]>> {
+        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = cached.as_ref().filter(|loaded| now.seconds_since(loaded.at) < age && !loaded.keys.is_empty())?;
+        Some(Arc::clone(&loaded.keys))
+    }
+
+    fn put(&self, keys: Vec<Slotted<K>>, now: Timestamp) -> Arc<[Slotted<Arc<K>>]> {
+        let keys: Arc<[_]> = keys
+            .into_iter()
+            .map(|Slotted { slot, active_from, key }| Slotted { slot, active_from, key: Arc::new(key) })
+            .collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Loaded { at: now, keys: Arc::clone(&keys) });
+        keys
+    }
+}
+
+fn newest_active<K>(keys: &[Slotted<Arc<K>>], now: Timestamp, fits: impl Fn(&K) -> bool) -> Option<Arc<K>> {
+    keys.iter()
+        .filter(|slotted| slotted.active_from <= now && fits(&slotted.key))
+        .max_by_key(|slotted| slotted.slot)
+        .map(|slotted| Arc::clone(&slotted.key))
+}
+
+fn next_slot<K>(keys: &[Slotted<Arc<K>>]) -> u32 {
+    keys.iter().map(|slotted| slotted.slot).max().map_or(1, |slot| slot.saturating_add(1))
+}
+
+/// The keys of one deployment, loaded as they are needed.
+pub struct KeyRing {
+    store: Arc<Store>,
+    algorithm: SigningAlgorithm,
+    macs: Cached<MacKey>,
+    signing: Cached<SigningKey>,
+    public: Cached<PublicKey>,
+}
+
+impl KeyRing {
+    /// A ring that has loaded nothing yet and signs with `algorithm`.
+    pub const fn new(store: Arc<Store>, algorithm: SigningAlgorithm) -> Self {
+        Self { store, algorithm, macs: Cached::empty(), signing: Cached::empty(), public: Cached::empty() }
+    }
+
+    /// The key for new MACs.
+    pub async fn mac_key(&self, now: Timestamp) -> Result<Arc<MacKey>, KeyError> {
+        let mut keys = match self.macs.younger_than(RELOAD_AFTER, now) {
+            Some(keys) => keys,
+            None => self.load_macs(now).await?,
+        };
+        loop {
+            if let Some(key) = newest_active(&keys, now, |_| true) {
+                return Ok(key);
+            }
+            let first = Slotted { slot: next_slot(&keys), active_from: now, key: MacKey::random() };
+            self.store.create_mac_key(&first).await?;
+            keys = self.load_macs(now).await?;
+        }
+    }
+
+    /// The MAC key with this identifier; `None` when there is none.
+    pub async fn mac_key_with_id(&self, id: MacKeyId, now: Timestamp) -> Result<Option<Arc<MacKey>>, KeyError> {
+        let find = |keys: &[Slotted<Arc<MacKey>>]| {
+            keys.iter().find(|slotted| slotted.key.id() == id).map(|slotted| Arc::clone(&slotted.key))
+        };
+        if let Some(key) = self.macs.younger_than(RELOAD_AFTER, now).and_then(|keys| find(&keys)) {
+            return Ok(Some(key));
+        }
+        if self.macs.younger_than(UNKNOWN_KEY_COOLDOWN, now).is_some() {
+            return Ok(None);
+        }
+        Ok(find(&*self.load_macs(now).await?))
+    }
+
+    /// The key for new access tokens.
+    pub(super) async fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, KeyError> {
+        let mut keys = match self.signing.younger_than(RELOAD_AFTER, now) {
+            Some(keys) => keys,
+            None => self.load_signing(now).await?,
+        };
+        loop {
+            if let Some(key) = newest_active(&keys, now, |key| key.algorithm == self.algorithm) {
+                return Ok(key);
+            }
+            let (private, public) = generate(self.algorithm)?;
+            let slot = next_slot(&keys);
+            let private = Slotted { slot, active_from: now, key: private };
+            self.store.create_signing_key(&private, &public).await?;
+            keys = self.load_signing(now).await?;
+        }
+    }
+
+    /// The public key with this name; `None` when there is none.
+    pub(super) async fn public_key(&self, kid: &str, now: Timestamp) -> Result<Option<Arc<PublicKey>>, KeyError> {
+        let find = |keys: &[Slotted<Arc<PublicKey>>]| {
+            keys.iter().find(|slotted| slotted.key.kid == kid).map(|slotted| Arc::clone(&slotted.key))
+        };
+        if let Some(key) = self.public.younger_than(RELOAD_AFTER, now).and_then(|keys| find(&keys)) {
+            return Ok(Some(key));
+        }
+        if self.public.younger_than(UNKNOWN_KEY_COOLDOWN, now).is_some() {
+            return Ok(None);
+        }
+        Ok(find(&*self.load_public(now).await?))
+    }
+
+    /// The key set to publish (RFC 7517 §5).
+    pub async fn published_keys(&self, now: Timestamp) -> Result<Vec<Jwk>, KeyError> {
+        let keys = match self.public.younger_than(RELOAD_AFTER, now) {
+            Some(keys) => keys,
+            None => self.load_public(now).await?,
+        };
+        Ok(keys.iter().map(|slotted| slotted.key.jwk.clone()).collect())
+    }
+
+    async fn load_macs(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<MacKey>>]>, KeyError> {
+        Ok(self.macs.put(self.store.find_mac_keys().await?, now))
+    }
+
+    async fn load_signing(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<SigningKey>>]>, KeyError> {
+        let keys = self.store.find_signing_keys().await?.into_iter().map(|stored| {
+            let key = SigningKey::from_stored(&stored.key)?;
+            Ok(Slotted { slot: stored.slot, active_from: stored.active_from, key })
+        });
+        Ok(self.signing.put(keys.collect::<Result<_, KeyError>>()?, now))
+    }
+
+    async fn load_public(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<PublicKey>>]>, KeyError> {
+        let keys = self.store.find_public_keys().await?.into_iter().map(|stored| {
+            let key = PublicKey::from_jwk(stored.key)?;
+            Ok(Slotted { slot: stored.slot, active_from: stored.active_from, key })
+        });
+        Ok(self.public.put(keys.collect::<Result<_, KeyError>>()?, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Header, crypto};
+
+    use super::*;
+
+    #[test]
+    fn generated_halves_belong_together() {
+        for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
+            let (private, jwk) = generate(algorithm).expect("a key");
+            let signing = SigningKey::from_stored(&private).expect("our own key");
+            let public = PublicKey::from_jwk(jwk).expect("our own key");
+            let header = Header::new(algorithm.of_jsonwebtoken());
+            let token = jsonwebtoken::encode(&header, &"claims", &signing.encoding).expect("a signature");
+            let (message, signature) = token.rsplit_once('.').expect("three parts");
+            let genuine = |key: &PublicKey| {
+                crypto::verify(signature, message.as_bytes(), &key.decoding, algorithm.of_jsonwebtoken())
+                    .expect("a verdict")
+            };
+            assert!(genuine(&public), "{algorithm:?}");
+            let (_, other) = generate(algorithm).expect("a key");
+            assert!(!genuine(&PublicKey::from_jwk(other).expect("our own key")), "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn the_newest_active_key_signs() {
+        let slotted = |slot, active_from| Slotted {
+            slot,
+            active_from: Timestamp::from_unix(active_from),
+            key: Arc::new(slot),
+        };
+        let keys = [slotted(1, 0), slotted(2, 50), slotted(3, 200)];
+        assert_eq!(newest_active(&keys, Timestamp::from_unix(100), |_| true).as_deref(), Some(&2));
+        assert_eq!(newest_active(&keys, Timestamp::from_unix(200), |_| true).as_deref(), Some(&3));
+        assert_eq!(next_slot(&keys), 4);
+        assert_eq!(next_slot::<u32>(&[]), 1);
+    }
+}
