@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use lambda_http::{lambda_runtime, service_fn};
+use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
 
-fn main() -> Result<(), lambda_http::Error> {
+fn main() -> Result<(), Error> {
     shared::runtime::run_with(|platform| {
         let deps = Arc::new(authorizer::Deps::new(platform));
-        lambda_runtime::run(service_fn(move |event: lambda_http::LambdaEvent<_>| {
-            authorizer::authorize(Arc::clone(&deps), event.payload)
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<_>| {
+            let deps = Arc::clone(&deps);
+            async move { authorizer::authorize(deps, event.payload).await.map_err(Error::from) }
         }))
     })
 }
