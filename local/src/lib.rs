@@ -1,1 +1,270 @@
-//! Local.
+//! The local stack: the functions of `template.yaml` behind a gateway on loopback, an embedded DynamoDB and a mailbox.
+//!
+//! The functions run in-process, but nothing else differs from AWS: requests become API Gateway's events, go through
+//! `lambda_http`'s own codec, and reach the database and the mailbox with the real SDK.
+
+pub mod database;
+mod event;
+pub mod functions;
+mod gateway;
+pub mod mailbox;
+mod pages;
+pub mod template;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+use shared::aws::Aws;
+use shared::clock::Clock;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use database::{Database, DatabaseError};
+pub use functions::ExtraFunction;
+use functions::{FunctionError, Functions};
+use gateway::Gateway;
+use mailbox::Mailbox;
+use template::{Template, TemplateError};
+
+/// Where the stack keeps its data.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// Nowhere.
+    Memory,
+    /// In a directory, which is made with mode 0700 if it is not there.
+    Directory(PathBuf),
+}
+
+/// How to start a stack.
+pub struct Options {
+    /// The gateway's port; 0 for any.
+    pub port: u16,
+    /// Where data is kept.
+    pub storage: Storage,
+    /// Template parameters, as `--set` gives them.
+    pub parameters: Vec<(String, String)>,
+    /// Another DynamoDB than the embedded one.
+    pub dynamodb_endpoint: Option<String>,
+    /// The time.
+    pub clock: Clock,
+    /// The template; `None`: `template.yaml` in the current directory, else the workspace's.
+    pub template: Option<PathBuf>,
+    /// Functions that the template names and that are no crates of this workspace.
+    pub extra_functions: Vec<(String, ExtraFunction)>,
+}
+
+impl Default for Options {
+    /// In memory, on any port, by the system's clock.
+    fn default() -> Self {
+        Self {
+            port: 0,
+            storage: Storage::Memory,
+            parameters: Vec::new(),
+            dynamodb_endpoint: None,
+            clock: Clock::system(),
+            template: None,
+            extra_functions: Vec::new(),
+        }
+    }
+}
+
+/// Why a stack does not start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The template cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    TemplateFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// The template or a parameter is wrong.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A function does not start.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
+    /// The database does not start.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The port is taken.
+    #[error("port {port} is in use; stop what runs there, or choose another with --port")]
+    PortInUse {
+        /// The port.
+        port: u16,
+    },
+    /// The data directory is in use by another stack.
+    #[error("{directory} is in use by another local stack", directory = directory.display())]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The machine refuses.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+}
+
+fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::Io { what, source }
+}
+
+/// A running stack.
+#[derive(Debug)]
+pub struct LocalStack {
+    url: String,
+    functions: Functions,
+    mailbox: Mailbox,
+    database: Option<Database>,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+    mail_server: JoinHandle<()>,
+    _lock: Option<File>,
+}
+
+impl LocalStack {
+    /// Starts a stack; it is ready when this returns.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let listeners = listen(options.port).await?;
+        let port = listeners[0].local_addr().map_err(io("the gateway's address"))?.port();
+        let url = format!("http://localhost:{port}");
+        let template = read_template(options.template)?;
+        let parameters = with_defaults(&template, options.parameters, &url);
+        let stack = template.resolve(&parameters)?;
+
+        let directory = match &options.storage {
+            Storage::Memory => None,
+            Storage::Directory(directory) => Some(directory.as_path()),
+        };
+        let lock = directory.map(claim).transpose()?;
+        let database = match options.dynamodb_endpoint {
+            Some(_) => None,
+            None => Some(Database::start(directory).await?),
+        };
+        let embedded = || database.as_ref().map(|database| database.endpoint().to_owned());
+        let dynamodb_endpoint = options.dynamodb_endpoint.or_else(embedded).unwrap_or_default();
+        let mailbox = Mailbox::open(directory, options.clock.clone()).map_err(io("the mailbox"))?;
+        let (ses_endpoint, mail_server) = mailbox.serve().await.map_err(io("the mail endpoint"))?;
+
+        let aws = Aws::local(&dynamodb_endpoint, &ses_endpoint);
+        database::create_tables(&aws.dynamodb(), &stack.tables).await?;
+        let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
+        let gateway = Gateway {
+            port,
+            url: url.clone(),
+            stack,
+            functions: functions.clone(),
+            mailbox: mailbox.clone(),
+            clock: options.clock,
+            requests: AtomicU64::new(1),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let router = gateway::router(gateway).into_make_service_with_connect_info::<SocketAddr>();
+        let servers = listeners.into_iter().map(|listener| {
+            let (router, mut stopped) = (router.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let stop = async move {
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                };
+                if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+                    tracing::error!(%error, "the gateway stopped");
+                }
+            })
+        });
+        let servers = servers.collect();
+        Ok(Self { url, functions, mailbox, database, stop, servers, mail_server, _lock: lock })
+    }
+
+    /// The API's URL, `http://localhost:3000` say.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The functions, to call with an event.
+    pub const fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// The mailbox.
+    pub const fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Finishes the requests in flight and stops.
+    pub async fn shutdown(self) {
+        let _ = self.stop.send(true);
+        for server in self.servers {
+            let _ = server.await;
+        }
+        self.mail_server.abort();
+        drop(self.functions);
+        if let Some(database) = self.database {
+            database.shutdown().await;
+        }
+    }
+}
+
+/// Listens on loopback alone: on IPv4, and where the machine has it on IPv6 too, as browsers try that first.
+async fn listen(port: u16) -> Result<Vec<TcpListener>, Error> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Error::PortInUse { port },
+        _ => io("the gateway")(error),
+    };
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
+    let port = v4.local_addr().map_err(failed)?.port();
+    let mut listeners = vec![v4];
+    if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+        listeners.push(v6);
+    }
+    Ok(listeners)
+}
+
+fn read_template(path: Option<PathBuf>) -> Result<Template, Error> {
+    let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+    let here = PathBuf::from("template.yaml");
+    let path = path.unwrap_or_else(|| if here.exists() { here } else { workspace() });
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::TemplateFile { path, source })?;
+    Ok(Template::parse(&text)?)
+}
+
+/// What a deployment is asked for, answered for this machine unless `--set` says otherwise.
+fn with_defaults(template: &Template, given: Vec<(String, String)>, url: &str) -> BTreeMap<String, String> {
+    let defaults = [
+        ("ApiUrl", url.to_owned()),
+        ("AppUrl", format!("{url}/")),
+        ("MailFrom", "Latchkey <no-reply@latchkey.local>".to_owned()),
+        ("MailIdentity", "latchkey.local".to_owned()),
+    ];
+    let declared = |name: &str| template.parameters().any(|parameter| parameter == name);
+    let mut parameters: BTreeMap<String, String> =
+        defaults.into_iter().filter(|(name, _)| declared(name)).map(|(name, value)| (name.to_owned(), value)).collect();
+    parameters.extend(given);
+    parameters
+}
+
+/// Makes a data directory that only this user can read, and claims it. The claim ends with the process, however that
+/// ends.
+fn claim(directory: &Path) -> Result<File, Error> {
+    let what = || format!("the data directory {}", directory.display());
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory).map_err(io(what()))?;
+    let lock = File::create(directory.join("lock")).map_err(io(what()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { directory: directory.to_owned() }),
+        Err(std::fs::TryLockError::Error(error)) => Err(io(what())(error)),
+    }
+}

@@ -1,2 +1,81 @@
-//! Local.
-fn main() {}
+//! `cargo run`: starts the local stack and stops it on Ctrl-C or SIGTERM.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use local::{Error, LocalStack, Options, Storage};
+use tracing::level_filters::LevelFilter;
+
+/// Latchkey on this machine: the functions of template.yaml, an embedded DynamoDB and a mailbox.
+#[derive(Parser)]
+#[command(name = "local", version)]
+struct Arguments {
+    /// The port to listen on; 0 for any, which is printed.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// The directory for users, sessions and mails.
+    #[arg(long, default_value = ".latchkey")]
+    data: PathBuf,
+    /// Keep nothing on disk.
+    #[arg(long, conflicts_with = "data")]
+    memory: bool,
+    /// Set a parameter of template.yaml; may be repeated.
+    #[arg(long, value_name = "PARAMETER=VALUE", value_parser = parameter)]
+    set: Vec<(String, String)>,
+    /// Use DynamoDB Local, or another one, instead of the embedded database.
+    #[arg(long, value_name = "URL")]
+    dynamodb_endpoint: Option<String>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected Parameter=value")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO).with_target(false).init();
+    let options = Options {
+        port: arguments.port,
+        storage: if arguments.memory { Storage::Memory } else { Storage::Directory(arguments.data) },
+        parameters: arguments.set,
+        dynamodb_endpoint: arguments.dynamodb_endpoint,
+        ..Options::default()
+    };
+    match serve(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(options: Options) -> Result<(), Error> {
+    let stop = stop_signal().map_err(|source| Error::Io { what: "signals".to_owned(), source })?;
+    let stack = LocalStack::start(options).await?;
+    println!("Latchkey is listening on {}", stack.url());
+    println!("Mailbox: {}/_local/mail", stack.url());
+    println!("Stop it with Ctrl-C.");
+    stop.await;
+    stack.shutdown().await;
+    Ok(())
+}
+
+/// Resolves when the process is told to stop.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        let interrupt = tokio::signal::ctrl_c();
+        #[cfg(unix)]
+        tokio::select! {
+            _ = interrupt => {}
+            _ = terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = interrupt.await;
+    })
+}

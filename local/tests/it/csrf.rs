@@ -73,13 +73,14 @@ async fn two_origins_are_none() {
     call.send().await.expect_problem(403, "csrf_rejected");
 }
 
+fn bare(browser: &Client, path: &str, site: Option<&str>) -> Call {
+    browser.post(path).origin(None).fetch_site(site)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cookies_without_an_origin_need_a_same_origin_fetch() {
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;
-    fn bare<'a>(browser: &'a Client, path: &str, site: Option<&str>) -> Call<'a> {
-        browser.post(path).origin(None).fetch_site(site)
-    }
     for path in ["/refresh", "/logout", "/login", "/signup", "/verify", "/signup/resend"] {
         let browser = stack.signed_in(&alice).await;
         for site in [None, Some("same-site"), Some("cross-site"), Some("none"), Some("")] {

@@ -107,7 +107,8 @@ async fn signatures_of_others() {
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(&der));
     let jwks = forger.stack.client().get("/.well-known/jwks.json").send().await.expect(200).body;
     for secret in [point, der, pem.into_bytes(), forger.key.public.to_string().into_bytes(), jwks, Vec::new()] {
-        for (name, algorithm) in [("HS256", Algorithm::HS256), ("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)] {
+        for (name, algorithm) in [("HS256", Algorithm::HS256), ("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)]
+        {
             let message = message(&with_alg(name));
             let key = EncodingKey::from_secret(&secret);
             let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).expect("a MAC");
@@ -211,7 +212,9 @@ async fn claims_that_we_never_make() {
     let exp = forger.claims["exp"].as_u64().expect("a time");
     // Without the key, any change breaks the signature.
     let parts: Vec<&str> = forger.session.access.split('.').collect();
-    for (name, value) in [("exp", json!(exp + 1)), ("sub", json!("somebody")), ("username", json!("root")), ("gen", json!(2))] {
+    for (name, value) in
+        [("exp", json!(exp + 1)), ("sub", json!("somebody")), ("username", json!("root")), ("gen", json!(2))]
+    {
         let mut claims = forger.claims.clone();
         claims[name] = value;
         let changed = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
@@ -219,8 +222,15 @@ async fn claims_that_we_never_make() {
     }
     // With the key, what is not of our form is still refused.
     for value in [
-        json!(exp.to_string()), json!(null), json!(-1), json!(true), json!([exp]), json!({"$gt": 0}), json!(0.5),
-        json!("never"), json!(1e300),
+        json!(exp.to_string()),
+        json!(null),
+        json!(-1),
+        json!(true),
+        json!([exp]),
+        json!({"$gt": 0}),
+        json!(0.5),
+        json!("never"),
+        json!(1e300),
     ] {
         forger.refused("exp", &forger.claims_with("exp", value)).await;
     }
@@ -342,17 +352,17 @@ async fn forged_refresh_tokens() {
     let (stack, genuine) = (&forger.stack, &forger.session.refresh);
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(&genuine[3..]).expect("base64url");
     let token = |bytes: &[u8]| format!("rt_{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
-    let mut forged = Vec::new();
+    let mut wrong = Vec::new();
     // One bit in every byte: version, key id, user, session, generation, MAC.
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        forged.push(token(&changed));
+        wrong.push(token(&changed));
     }
-    forged.push(token(&[&bytes[..], &[0]].concat()));
-    forged.push(token(&bytes[..bytes.len() - 1]));
-    forged.push(token(&[]));
-    forged.extend([
+    wrong.push(token(&[&bytes[..], &[0]].concat()));
+    wrong.push(token(&bytes[..bytes.len() - 1]));
+    wrong.push(token(&[]));
+    wrong.extend([
         format!("{genuine}="),
         format!("{genuine}A"),
         format!("{genuine}."),
@@ -364,7 +374,7 @@ async fn forged_refresh_tokens() {
         "rt_".to_owned(),
         "x".repeat(5000),
     ]);
-    for token in &forged {
+    for token in &wrong {
         let answer = stack.refresh(token, None).await;
         assert_eq!((answer.status, answer.code().as_str()), (401, "token_invalid"), "{token}: {}", answer.text());
     }

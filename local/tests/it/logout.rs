@@ -133,8 +133,20 @@ async fn a_bad_token_is_told_and_bad_cookies_are_cleared() {
     let (alice, session) = stack.person_with_session("alice").await;
     let forged = format!("{}A", session.access);
     stack.client().post("/logout").bearer(&forged).send().await.expect_problem(401, "token_invalid");
-    stack.client().post("/logout").json(json!({"refresh": "rt_nothing"})).send().await.expect_problem(401, "token_invalid");
-    stack.client().post("/logout").json(json!({"refresh": session.access})).send().await.expect_problem(401, "token_invalid");
+    stack
+        .client()
+        .post("/logout")
+        .json(json!({"refresh": "rt_nothing"}))
+        .send()
+        .await
+        .expect_problem(401, "token_invalid");
+    stack
+        .client()
+        .post("/logout")
+        .json(json!({"refresh": session.access}))
+        .send()
+        .await
+        .expect_problem(401, "token_invalid");
     stack.client().post("/logout").send().await.expect(204);
     stack.client().post("/logout").json(json!({})).send().await.expect(204);
     stack.me(&session.access).await.expect(200);

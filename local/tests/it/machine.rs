@@ -4,9 +4,7 @@ use serde_json::json;
 use shared::account::{Epoch, UserId};
 use shared::aws::Aws;
 use shared::clock::Timestamp;
-use shared::session::{
-    Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, RetryKey, Session, SessionId,
-};
+use shared::session::{Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, RetryKey, Session, SessionId};
 use shared::store::{Rotation, Store};
 
 use crate::harness::{AppSession, Stack, retry_key};
@@ -132,8 +130,8 @@ async fn a_session_of_an_older_epoch_is_never_revived() {
     let stack = Stack::with_database(&[]).await;
     let (alice, first) = stack.person_with_session("alice").await;
     let other = stack.app(&alice).await;
-    let body = json!({"refresh": other.refresh, "everywhere": true});
-    stack.client().post("/logout").json(body).send().await.expect(204);
+    let everywhere = json!({"everywhere": true});
+    stack.client().post("/logout").bearer(&other.access).json(everywhere).send().await.expect(204);
     let key = retry_key();
     stack.refresh(&first.refresh, Some(&key)).await.expect_problem(401, "session_ended");
     // Not by a repetition either.

@@ -16,7 +16,7 @@ fn routes() -> [(&'static str, Value); 6] {
     ]
 }
 
-fn raw<'a>(call: Call<'a>, body: &[u8]) -> Call<'a> {
+fn raw(call: Call, body: &[u8]) -> Call {
     call.header("content-type", "application/json").body(body)
 }
 
@@ -60,7 +60,8 @@ async fn keys_twice_and_keys_unknown() {
         let (name, value) = body.as_object().and_then(|body| body.iter().next()).expect("a field");
         let twice = text.replacen('{', &format!("{{\"{name}\":{value},"), 1);
         // The same key, written differently.
-        let escaped: String = name.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+        let first = name.chars().next().map(u32::from).expect("a name");
+        let escaped = format!("\\u{first:04x}{}", &name[1..]);
         let escaped = text.replacen('{', &format!("{{\"{escaped}\":{value},"), 1);
         let unknown = text.replacen('{', "{\"is_admin\":true,", 1);
         let cased = text.replacen('{', &format!("{{\"{}\":{value},", name.to_uppercase()), 1);
@@ -96,7 +97,9 @@ async fn content_types() {
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;
     let login = alice.login("app").to_string();
-    for accepted in ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON"] {
+    for accepted in
+        ["application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON"]
+    {
         let call = stack.client().post("/login").header("content-type", accepted).body(login.clone());
         assert_eq!(call.send().await.status, 200, "{accepted}");
     }
@@ -154,7 +157,9 @@ async fn sizes() {
 async fn names_that_would_be_headers_or_html() {
     let stack = Stack::start().await;
     // A username is refused where it could do harm; what is left cannot break a mail.
-    for username in ["eve\r\nBcc: all@example.test", "eve<script>", "eve\u{0}", "eve\u{2028}", "eve\u{7f}", "eve\"><img src=x>"] {
+    for username in
+        ["eve\r\nBcc: all@example.test", "eve<script>", "eve\u{0}", "eve\u{2028}", "eve\u{7f}", "eve\"><img src=x>"]
+    {
         let person = Person { username: username.to_owned(), ..Person::named("eve") };
         stack.client().post("/signup").json(person.signup("app")).send().await.expect_problem(422, "invalid_username");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::harness::{AppSession, Client, Person, Stack, at_once, claims, generation, retry_key};
+use crate::harness::{AppSession, Client, Person, SetCookie, Stack, at_once, claims, generation, retry_key};
 
 /// An app that has refreshed `rotations` times: all its sessions in order, and the keys it used.
 async fn rotated(stack: &Stack, person: &Person, rotations: usize) -> (Vec<AppSession>, Vec<String>) {
@@ -110,7 +110,7 @@ async fn after_the_grace_it_is_reuse() {
         for name in ["access", "refresh", "username"] {
             assert!(cleared.iter().any(|cleared| cleared == name), "{name} is cleared: {cleared:?}");
         }
-        assert!(answer.cookies().iter().all(|cookie| cookie.is_cleared()));
+        assert!(answer.cookies().iter().all(SetCookie::is_cleared));
         let answer = browser.post("/refresh").send().await.expect_problem(401, "session_ended");
         // A late answer must not wipe a newer login.
         answer.expect_no_cookies();
@@ -332,10 +332,10 @@ async fn a_logout_beats_a_refresh_at_the_same_time() {
         for _ in 0..6 {
             let session = stack.app(&alice).await;
             let logout = {
-                let (stack, refresh) = (Arc::clone(&stack), session.refresh.clone());
+                let (stack, access) = (Arc::clone(&stack), session.access.clone());
                 async move {
-                    let body = json!({"refresh": refresh, "everywhere": everywhere});
-                    stack.client().post("/logout").json(body).send().await
+                    let body = json!({"everywhere": everywhere});
+                    stack.client().post("/logout").bearer(&access).json(body).send().await
                 }
             };
             let refresh = {

@@ -39,7 +39,8 @@ async fn a_browser_also_gets_the_cookie() {
         body.as_object_mut().expect("an object").remove("client");
         body
     }] {
-        let answer = stack.browser().post("/signup").json(body).send().await.expect(202).expect_cookies(&["signup"], &[]);
+        let answer =
+            stack.browser().post("/signup").json(body).send().await.expect(202).expect_cookies(&["signup"], &[]);
         let cookie = answer.cookie("signup").expect("a cookie");
         assert_eq!(cookie.value, answer.json()["signup_id"].as_str().expect("a signup_id"));
         assert_eq!(cookie.attributes, ["HttpOnly", "Max-Age=86400", "Path=/", "SameSite=Lax"]);

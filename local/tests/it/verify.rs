@@ -128,7 +128,12 @@ async fn the_page_changes_nothing() {
         assert!(!html.contains("type=\"password\""), "this browser signed up: {html}");
         assert!(!html.contains("<script"), "{html}");
     }
-    stack.client().post("/login").json(Person::named("alice").login("app")).send().await
+    stack
+        .client()
+        .post("/login")
+        .json(Person::named("alice").login("app"))
+        .send()
+        .await
         .expect_problem(401, "invalid_credentials");
     browser.post("/verify").json(json!({"token": mail.token()})).send().await.expect(201);
 }
@@ -165,7 +170,10 @@ async fn the_page_speaks_the_reader_s_language() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_s_form_signs_in_and_leads_to_the_app() {
-    for (parameters, location) in [(&[][..], None), (&[("AppUrl", "https://app.example.test/welcome")][..], Some("https://app.example.test/welcome"))] {
+    for (parameters, location) in [
+        (&[][..], None),
+        (&[("AppUrl", "https://app.example.test/welcome")][..], Some("https://app.example.test/welcome")),
+    ] {
         let stack = Stack::with(parameters).await;
         let (browser, mail) = signed_up(&stack, &Person::named("alice")).await;
         let answer = browser.post("/verify").form(&[("token", &mail.token())]).send().await.expect(303);

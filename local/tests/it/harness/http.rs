@@ -1,7 +1,7 @@
 //! HTTP as a browser or an app speaks it: requests with cookies, `Origin` and `Sec-Fetch-Site` under the test's
 //! control, and answers whose every header is seen.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +11,9 @@ use shared::clock::{Clock, Timestamp};
 use super::cookies::SetCookie;
 
 /// Whoever sends requests to one gateway.
-pub(crate) struct Client {
+pub(crate) struct Client(Arc<Device>);
+
+struct Device {
     http: reqwest::Client,
     base: String,
     clock: Clock,
@@ -30,49 +32,59 @@ struct StoredCookie {
 impl Client {
     /// A client without cookies and `Origin`, like curl or an app.
     pub(crate) fn bare(http: &reqwest::Client, base: &str, clock: &Clock) -> Self {
-        let jar = Mutex::new(Vec::new());
-        Self { http: http.clone(), base: base.to_owned(), clock: clock.clone(), origin: None, jar }
+        Self::new(http, base, clock, None)
     }
 
     /// A browser that shows a page of `origin`.
     pub(crate) fn browser(http: &reqwest::Client, base: &str, clock: &Clock, origin: &str) -> Self {
-        Self { origin: Some(origin.to_owned()), ..Self::bare(http, base, clock) }
+        Self::new(http, base, clock, Some(origin))
     }
 
-    pub(crate) fn request(&self, method: Method, path: &str) -> Call<'_> {
+    fn new(http: &reqwest::Client, base: &str, clock: &Clock, origin: Option<&str>) -> Self {
+        Self(Arc::new(Device {
+            http: http.clone(),
+            base: base.to_owned(),
+            clock: clock.clone(),
+            origin: origin.map(str::to_owned),
+            jar: Mutex::new(Vec::new()),
+        }))
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> Call {
         let unsafe_method = !matches!(method, Method::GET | Method::HEAD);
-        let browser = self.origin.is_some();
+        let browser = self.0.origin.is_some();
         Call {
-            client: self,
+            device: Arc::clone(&self.0),
             method,
             path: path.to_owned(),
             headers: Vec::new(),
             body: Vec::new(),
-            origin: self.origin.clone().filter(|_| unsafe_method),
+            origin: self.0.origin.clone().filter(|_| unsafe_method),
             fetch_site: browser.then(|| "same-origin".to_owned()),
             cookies: None,
         }
     }
 
-    pub(crate) fn get(&self, path: &str) -> Call<'_> {
+    pub(crate) fn get(&self, path: &str) -> Call {
         self.request(Method::GET, path)
     }
 
-    pub(crate) fn post(&self, path: &str) -> Call<'_> {
+    pub(crate) fn post(&self, path: &str) -> Call {
         self.request(Method::POST, path)
     }
 
     /// The value of a cookie that the browser still holds.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let held = |cookie: &&StoredCookie| cookie.name == name && cookie.expires_at.is_none_or(|end| now < end);
-        self.jar().iter().find(held).map(|cookie| cookie.value.clone())
+        self.0.jar().iter().find(held).map(|cookie| cookie.value.clone())
     }
 
     /// Names of the cookies that the browser still holds, sorted.
     pub(crate) fn cookie_names(&self) -> Vec<String> {
-        let now = self.clock.now();
+        let now = self.0.clock.now();
         let mut names: Vec<String> = self
+            .0
             .jar()
             .iter()
             .filter(|cookie| cookie.expires_at.is_none_or(|end| now < end))
@@ -84,27 +96,26 @@ impl Client {
 
     /// Puts a cookie into the browser, as a test of stolen or swapped cookies does.
     pub(crate) fn put_cookie(&self, name: &str, value: &str) {
-        let mut jar = self.jar();
+        let mut jar = self.0.jar();
         jar.retain(|cookie| cookie.name != name);
         jar.push(StoredCookie { name: name.to_owned(), value: value.to_owned(), expires_at: None });
     }
 
     /// Takes a cookie out of the browser.
     pub(crate) fn drop_cookie(&self, name: &str) {
-        self.jar().retain(|cookie| cookie.name != name);
+        self.0.jar().retain(|cookie| cookie.name != name);
     }
 
     /// Another browser with the same cookies: a second tab, or a thief's copy.
     pub(crate) fn copy(&self) -> Self {
-        Self {
-            http: self.http.clone(),
-            base: self.base.clone(),
-            clock: self.clock.clone(),
-            origin: self.origin.clone(),
-            jar: Mutex::new(self.jar().clone()),
-        }
+        let device = &self.0;
+        let copy = Self::new(&device.http, &device.base, &device.clock, device.origin.as_deref());
+        copy.0.jar().clone_from(&device.jar());
+        copy
     }
+}
 
+impl Device {
     fn jar(&self) -> MutexGuard<'_, Vec<StoredCookie>> {
         self.jar.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,8 +149,8 @@ impl Client {
 
 /// One request, being put together.
 #[must_use]
-pub(crate) struct Call<'a> {
-    client: &'a Client,
+pub(crate) struct Call {
+    device: Arc<Device>,
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
@@ -149,7 +160,7 @@ pub(crate) struct Call<'a> {
     cookies: Option<String>,
 }
 
-impl Call<'_> {
+impl Call {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -196,10 +207,10 @@ impl Call<'_> {
 
     pub(crate) async fn send(self) -> Answer {
         let what = format!("{} {}", self.method, self.path);
-        let url = format!("{}{}", self.client.base, self.path);
+        let url = format!("{}{}", self.device.base, self.path);
         let mut headers = HeaderMap::new();
         let fixed = [
-            ("cookie", self.cookies.or_else(|| self.client.cookie_header()).filter(|header| !header.is_empty())),
+            ("cookie", self.cookies.or_else(|| self.device.cookie_header()).filter(|header| !header.is_empty())),
             ("origin", self.origin),
             ("sec-fetch-site", self.fetch_site),
         ];
@@ -208,7 +219,7 @@ impl Call<'_> {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
         }
-        let mut request = self.client.http.request(self.method.clone(), url).headers(headers);
+        let mut request = self.device.http.request(self.method.clone(), url).headers(headers);
         // A POST without a body still says so, as browsers do.
         if !self.body.is_empty() || self.method == Method::POST {
             request = request.body(self.body);
@@ -218,7 +229,7 @@ impl Call<'_> {
         let headers = response.headers().clone();
         let body = response.bytes().await.unwrap_or_else(|error| panic!("{what}: {error:?}")).to_vec();
         let answer = Answer { what, status, headers, body };
-        self.client.store(&answer);
+        self.device.store(&answer);
         answer
     }
 }
@@ -331,7 +342,5 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
 
 fn percent(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    text.bytes()
-        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

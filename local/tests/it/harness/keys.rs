@@ -37,11 +37,7 @@ impl StolenKey {
 
     /// Signs `header` and `claims`, whatever they say, with ES256.
     pub(crate) fn sign(&self, header: &str, claims: &str) -> String {
-        let message = format!(
-            "{}.{}",
-            BASE64_URL_SAFE_NO_PAD.encode(header),
-            BASE64_URL_SAFE_NO_PAD.encode(claims)
-        );
+        let message = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims));
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.encoding, jsonwebtoken::Algorithm::ES256);
         format!("{message}.{}", signature.expect("a signature"))
     }

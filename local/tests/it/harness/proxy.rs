@@ -31,7 +31,7 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseCall {
     pub(crate) operation: String,
-    pub(crate) table: String,
+
     read_units: f64,
     write_units: f64,
     started: u64,
@@ -171,7 +171,6 @@ impl Upstream {
         let started = self.tick();
         let fault = self.fault(&request.operation);
         let mut sent: Value = serde_json::from_slice(&request.body).expect("JSON from the SDK");
-        let table = table_of(&sent);
         tokio::time::sleep(LATENCY).await;
         let (status, body) = match fault {
             Some(Fault::Throttling) => error(400, "ThrottlingException", &json!({})),
@@ -192,7 +191,7 @@ impl Upstream {
         let (read_units, write_units) = capacity(&request.operation, &body);
         let ended = self.tick();
         let operation = request.operation;
-        lock(&self.state).calls.push(DatabaseCall { operation, table, read_units, write_units, started, ended });
+        lock(&self.state).calls.push(DatabaseCall { operation, read_units, write_units, started, ended });
         (fault != Some(Fault::LostAnswer)).then_some((status, body))
     }
 
@@ -252,17 +251,6 @@ fn error(status: u16, code: &str, more: &Value) -> (u16, Vec<u8>) {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
     body["message"] = json!("injected by the test");
     (status, body.to_string().into_bytes())
-}
-
-/// The table that a call names first.
-fn table_of(request: &Value) -> String {
-    let single = request["TableName"].as_str();
-    let batch = || request["RequestItems"].as_object().and_then(|tables| tables.keys().next().map(String::as_str));
-    let transaction = || {
-        let first = request["TransactItems"].as_array()?.first()?.as_object()?.values().next()?;
-        first["TableName"].as_str()
-    };
-    single.or_else(batch).or_else(transaction).unwrap_or_default().to_owned()
 }
 
 /// Read and write units of an answer.

@@ -36,16 +36,21 @@ impl Stack {
 
     /// A stack whose database the test can read.
     pub(crate) async fn with_database(parameters: &[(&str, &str)]) -> Self {
-        let database = Database::start(&Storage::Memory).expect("an embedded database");
+        let database = Database::start(None).await.expect("an embedded database");
         let options = Options { dynamodb_endpoint: Some(database.endpoint().to_owned()), ..options(parameters) };
         Self::of(options, Some(database), None).await
     }
 
     /// A stack with a [`DynamoProxy`] between it and its database.
     pub(crate) async fn with_proxy(parameters: &[(&str, &str)]) -> Self {
-        let database = Database::start(&Storage::Memory).expect("an embedded database");
+        Self::with_proxy_and_options(options(parameters)).await
+    }
+
+    /// A stack of these options with a [`DynamoProxy`] between it and its database.
+    pub(crate) async fn with_proxy_and_options(options: Options) -> Self {
+        let database = Database::start(None).await.expect("an embedded database");
         let proxy = DynamoProxy::start(database.endpoint()).await;
-        let options = Options { dynamodb_endpoint: Some(proxy.endpoint().to_owned()), ..options(parameters) };
+        let options = Options { dynamodb_endpoint: Some(proxy.endpoint().to_owned()), ..options };
         Self::of(options, Some(database), Some(proxy)).await
     }
 
@@ -65,11 +70,6 @@ impl Stack {
 
     pub(crate) fn url(&self) -> &str {
         self.local.url()
-    }
-
-    /// The API's own origin, as browsers see it.
-    pub(crate) fn origin(&self) -> &str {
-        &self.origin
     }
 
     pub(crate) fn proxy(&self) -> &DynamoProxy {

@@ -1,0 +1,140 @@
+//! The functions, called in-process with the very events that the Lambda service would bring.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Context, LambdaEvent, Service};
+use serde_json::Value;
+use shared::aws::Aws;
+use shared::clock::Clock;
+use shared::config::{Config, ConfigError};
+use shared::password_hasher::Hashing;
+use shared::runtime::{Endpoint, Platform};
+use thiserror::Error;
+
+type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A function that is no crate of this workspace: an event in, an answer out. Tests add routes with such ones.
+pub type ExtraFunction = Arc<dyn Fn(Value) -> Answering<Value> + Send + Sync>;
+
+/// A function cannot be started.
+#[derive(Debug, Error)]
+pub enum FunctionError {
+    /// Its environment is not what it needs.
+    #[error("function {folder}: {source}")]
+    Config {
+        /// Its folder.
+        folder: String,
+        /// What is wrong.
+        source: ConfigError,
+    },
+    /// The template names a folder that nothing here runs.
+    #[error("functions/{0} is in the template, but the local stack does not know it (local/src/functions.rs)")]
+    Unknown(String),
+}
+
+/// A function that did not answer: API Gateway says 500 then.
+#[derive(Debug, Error)]
+#[error("function {folder} failed: {problem}")]
+pub struct InvocationError {
+    folder: String,
+    problem: String,
+}
+
+enum Function {
+    Http(Endpoint),
+    Authorizer(Arc<authorizer::Deps>),
+    Extra(ExtraFunction),
+}
+
+/// All functions of a stack, by folder.
+#[derive(Clone)]
+pub struct Functions(Arc<BTreeMap<String, Function>>);
+
+impl Functions {
+    /// Starts each function of the template with its own environment.
+    pub(crate) fn start(
+        environments: &BTreeMap<String, BTreeMap<String, String>>,
+        extra: Vec<(String, ExtraFunction)>,
+        clock: &Clock,
+        aws: &Aws,
+    ) -> Result<Self, FunctionError> {
+        let extra: BTreeMap<_, _> = extra.into_iter().collect();
+        let mut functions = BTreeMap::new();
+        for (folder, environment) in environments {
+            let function = match extra.get(folder) {
+                Some(function) => Function::Extra(Arc::clone(function)),
+                None => {
+                    let config = Config::from_vars(|name| environment.get(name).cloned())
+                        .map_err(|source| FunctionError::Config { folder: folder.clone(), source })?;
+                    let platform = Platform::new(config, clock.clone(), aws.clone(), Hashing::OffThread);
+                    compose(folder, &platform).ok_or_else(|| FunctionError::Unknown(folder.clone()))?
+                }
+            };
+            functions.insert(folder.clone(), function);
+        }
+        Ok(Self(Arc::new(functions)))
+    }
+
+    /// Calls a function with an event. A panic is an error, and the next call works.
+    pub async fn invoke(&self, folder: &str, event: Value) -> Result<Value, InvocationError> {
+        let failed = |problem: String| InvocationError { folder: folder.to_owned(), problem };
+        let call = match self.0.get(folder) {
+            Some(Function::Http(endpoint)) => invoke_http(endpoint.clone(), event),
+            Some(Function::Authorizer(deps)) => invoke_authorizer(Arc::clone(deps), event),
+            Some(Function::Extra(function)) => {
+                let answer = function(event);
+                Box::pin(async move { Ok(answer.await) })
+            }
+            None => return Err(failed("there is no such function".to_owned())),
+        };
+        // A task of its own: a caller who goes away does not stop a function halfway, as in the Lambda service.
+        match tokio::spawn(call).await {
+            Ok(answer) => answer.map_err(failed),
+            Err(panic) => Err(failed(panic.to_string())),
+        }
+    }
+}
+
+impl fmt::Debug for Functions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The function of a folder. A new crate in `functions/` gets its line here.
+fn compose(folder: &str, platform: &Platform) -> Option<Function> {
+    let endpoint = match folder {
+        "authorizer" => return Some(Function::Authorizer(Arc::new(authorizer::Deps::new(platform)))),
+        "jwks" => jwks::service(platform),
+        "login" => login::service(platform),
+        "logout" => logout::service(platform),
+        "me" => me::service(platform),
+        "refresh" => refresh::service(platform),
+        "signup" => signup::service(platform),
+        "verify" => verify::service(platform),
+        _ => return None,
+    };
+    Some(Function::Http(endpoint))
+}
+
+fn invoke_http(endpoint: Endpoint, event: Value) -> Answering<Result<Value, String>> {
+    Box::pin(async move {
+        let request: LambdaRequest = serde_json::from_value(event).map_err(|error| error.to_string())?;
+        let answer = Adapter::from(endpoint).call(LambdaEvent::new(request, Context::default())).await;
+        let answer = answer.unwrap_or_else(|never| match never {});
+        serde_json::to_value(answer).map_err(|error| error.to_string())
+    })
+}
+
+fn invoke_authorizer(deps: Arc<authorizer::Deps>, event: Value) -> Answering<Result<Value, String>> {
+    Box::pin(async move {
+        let event = serde_json::from_value(event).map_err(|error| error.to_string())?;
+        let answer = authorizer::authorize(deps, event).await.map_err(|error| error.to_string())?;
+        serde_json::to_value(answer).map_err(|error| error.to_string())
+    })
+}

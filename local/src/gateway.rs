@@ -1,0 +1,224 @@
+//! API Gateway's HTTP API on loopback: routes, authorizer and CORS of the template, and its own plain answers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+
+use crate::event::{self, Matched, Received};
+use crate::functions::Functions;
+use crate::mailbox::Mailbox;
+use crate::pages;
+use crate::template::{Cors, Route, Stack};
+
+/// The largest body that a Lambda function can be given.
+const MAX_BODY: usize = 6 * 1024 * 1024;
+
+/// What the gateway answers with.
+pub(crate) struct Gateway {
+    pub(crate) port: u16,
+    pub(crate) url: String,
+    pub(crate) stack: Stack,
+    pub(crate) functions: Functions,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) clock: Clock,
+    pub(crate) requests: AtomicU64,
+}
+
+/// The gateway as a service.
+pub(crate) fn router(gateway: Gateway) -> Router {
+    Router::new().fallback(answer).with_state(Arc::new(gateway))
+}
+
+async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    if !is_own_host(request.headers(), gateway.port) {
+        return message(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    let origin = request.headers().get("origin").cloned();
+    if let (Some(origin), &Method::OPTIONS) = (&origin, request.method())
+        && request.headers().contains_key("access-control-request-method")
+    {
+        return preflight(&gateway.stack.cors, origin);
+    }
+    let mut response = match (request.method(), request.uri().path(), find(&gateway.stack.routes, &request)) {
+        (_, _, Some((route, matched))) => gateway.serve(&route.clone(), matched, request, peer).await,
+        (&Method::GET, "/_local/mail.json", None) => Json(gateway.mailbox.mails()).into_response(),
+        (&Method::GET, "/_local/mail", None) => page(pages::mailbox(&gateway.mailbox.mails())),
+        (&Method::GET, "/", None) => page(pages::home(&gateway.url, &gateway.stack.routes)),
+        _ => message(StatusCode::NOT_FOUND, "Not Found"),
+    };
+    if let Some(origin) = origin {
+        add_cors(response.headers_mut(), &gateway.stack.cors, &origin);
+    }
+    response
+}
+
+impl Gateway {
+    async fn serve(&self, route: &Route, matched: Matched, request: Request, peer: SocketAddr) -> Response {
+        let (parts, body) = request.into_parts();
+        let Ok(body) = to_bytes(body, MAX_BODY).await else {
+            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        };
+        let received = Received {
+            parts,
+            body: body.to_vec(),
+            request_id: format!("local-{:08}", self.requests.fetch_add(1, Ordering::Relaxed)),
+            source_ip: peer.ip().to_string(),
+            at: self.clock.now(),
+        };
+        let authorization = match (&self.stack.authorizer, route.is_authorized) {
+            (Some(folder), true) => match self.authorize(folder, &received, &matched).await {
+                Ok(context) => Some(context),
+                Err(refusal) => return refusal,
+            },
+            _ => None,
+        };
+        let event = received.function_event(&matched, authorization.as_ref());
+        match self.functions.invoke(&route.folder, event).await {
+            Ok(answer) => match event::response(&answer) {
+                Some(response) => response.map(Body::from),
+                None => failed("its answer is not one of an HTTP API"),
+            },
+            Err(error) => failed(&error.to_string()),
+        }
+    }
+
+    /// The context that the authorizer hands on, or the answer when it refuses.
+    async fn authorize(&self, folder: &str, received: &Received, matched: &Matched) -> Result<Value, Response> {
+        match self.functions.invoke(folder, received.authorizer_event(matched)).await {
+            Ok(verdict) if verdict["isAuthorized"] == true => Ok(verdict["context"].clone()),
+            Ok(_) => Err(message(StatusCode::FORBIDDEN, "Forbidden")),
+            Err(error) => Err(failed(&error.to_string())),
+        }
+    }
+}
+
+/// What API Gateway says when a function fails.
+fn failed(problem: &str) -> Response {
+    tracing::error!(problem, "function failed");
+    message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+fn message(status: StatusCode, text: &str) -> Response {
+    (status, Json(json!({ "message": text }))).into_response()
+}
+
+fn page(html: String) -> Response {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; frame-ancestors 'none'";
+    ([("content-security-policy", policy), ("cache-control", "no-store")], Html(html)).into_response()
+}
+
+/// Whether a request was meant for this machine: a page elsewhere may have its own name point here (DNS rebinding).
+fn is_own_host(headers: &HeaderMap, port: u16) -> bool {
+    let Some(host) = headers.get("host").and_then(|host| host.to_str().ok()) else { return false };
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == format!("{name}:{port}"))
+}
+
+/// The route for a request: the one with the fewest path parameters, as API Gateway prefers.
+fn find<'a>(routes: &'a [Route], request: &Request) -> Option<(&'a Route, Matched)> {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    routes
+        .iter()
+        .filter(|route| route.method == "ANY" || route.method == method)
+        .filter_map(|route| Some((route, match_path(&route.path, path)?)))
+        .min_by_key(|(_, parameters)| parameters.len())
+        .map(|(route, path_parameters)| {
+            (route, Matched { key: format!("{} {}", route.method, route.path), path_parameters })
+        })
+}
+
+/// The path parameters when a path fits a pattern like `/sessions/{id}` or `/files/{proxy+}`.
+fn match_path(pattern: &str, path: &str) -> Option<BTreeMap<String, String>> {
+    let mut parameters = BTreeMap::new();
+    let mut segments = path.split('/');
+    for part in pattern.split('/') {
+        if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix("+}")) {
+            let rest: Vec<_> = segments.by_ref().collect();
+            parameters.insert(name.to_owned(), rest.join("/"));
+            return (!rest.is_empty()).then_some(parameters);
+        }
+        let segment = segments.next()?;
+        match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) if !segment.is_empty() => {
+                parameters.insert(name.to_owned(), segment.to_owned());
+            }
+            None if part == segment => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(parameters)
+}
+
+fn preflight(cors: &Cors, origin: &HeaderValue) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    if add_cors(headers, cors, origin) {
+        let mut list = |name: &'static str, values: &[String]| {
+            if let Ok(value) = HeaderValue::try_from(values.join(",")) {
+                headers.insert(name, value);
+            }
+        };
+        list("access-control-allow-methods", &cors.allow_methods);
+        list("access-control-allow-headers", &cors.allow_headers);
+        if let Some(seconds) = cors.max_age {
+            headers.insert("access-control-max-age", HeaderValue::from(seconds));
+        }
+    }
+    response
+}
+
+/// Adds what lets a page of an allowed origin read the answer; `false` for another origin.
+fn add_cors(headers: &mut HeaderMap, cors: &Cors, origin: &HeaderValue) -> bool {
+    let allowed = cors.allow_origins.iter().any(|allowed| origin.as_bytes() == allowed.as_bytes());
+    if allowed {
+        headers.insert("access-control-allow-origin", origin.clone());
+        headers.append("vary", HeaderValue::from_static("origin"));
+        if cors.allow_credentials {
+            headers.insert("access-control-allow-credentials", HeaderValue::from_static("true"));
+        }
+    }
+    allowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
+        match_path(pattern, path).map(|parameters| parameters.into_iter().collect())
+    }
+
+    #[test]
+    fn paths_match_as_in_api_gateway() {
+        assert_eq!(parameters("/login", "/login"), Some(vec![]));
+        assert_eq!(parameters("/sessions/{id}", "/sessions/7"), Some(vec![("id".to_owned(), "7".to_owned())]));
+        assert_eq!(parameters("/f/{proxy+}", "/f/a/b"), Some(vec![("proxy".to_owned(), "a/b".to_owned())]));
+        for (pattern, path) in [("/login", "/login/"), ("/login", "/logi"), ("/sessions/{id}", "/sessions/"), ("/a", "/a/b")] {
+            assert_eq!(parameters(pattern, path), None, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn only_this_machines_names_are_served() {
+        let served = |host: &str| {
+            is_own_host(&HeaderMap::from_iter([("host".parse().expect("a name"), host.parse().expect("a value"))]), 3000)
+        };
+        assert!(served("localhost:3000") && served("127.0.0.1:3000") && served("[::1]:3000"));
+        for host in ["evil.test:3000", "localhost", "localhost:3001", "localhost.evil.test:3000", ""] {
+            assert!(!served(host), "{host}");
+        }
+        assert!(!is_own_host(&HeaderMap::new(), 3000));
+    }
+}

@@ -1,0 +1,179 @@
+//! Section 4's budget: sequential round trips, and capacity as the database reports it.
+//!
+//! Each flow is measured once its keys are loaded. A failed condition bills too, but does not report.
+
+use serde_json::{Value, json};
+
+use crate::authorizer::with_ping;
+use crate::harness::{AppSession, Call, Person, Stack, retry_key};
+
+/// What a flow may cost.
+struct Budget {
+    round_trips: usize,
+    write_units: f64,
+    read_units: f64,
+}
+
+impl Stack {
+    /// Asserts that what `call` costs is within `budget`, and gives its answer.
+    async fn within(&self, what: &str, budget: &Budget, status: u16, call: Call) -> crate::harness::Answer {
+        self.proxy().reset();
+        let answer = call.send().await.expect(status);
+        let cost = self.proxy().cost();
+        assert!(cost.round_trips <= budget.round_trips, "{what}: {cost:?}");
+        assert!(cost.write_units <= budget.write_units, "{what}: {cost:?}");
+        assert!(cost.read_units <= budget.read_units, "{what}: {cost:?}");
+        answer
+    }
+}
+
+const SIGNUP: Budget = Budget { round_trips: 2, write_units: 1.0, read_units: 2.0 };
+const VERIFY: Budget = Budget { round_trips: 2, write_units: 10.0, read_units: 1.0 };
+const LOGIN: Budget = Budget { round_trips: 3, write_units: 1.0, read_units: 3.0 };
+const REFRESH: Budget = Budget { round_trips: 1, write_units: 1.0, read_units: 1.0 };
+const LOGOUT: Budget = Budget { round_trips: 1, write_units: 1.0, read_units: 0.0 };
+const ME: Budget = Budget { round_trips: 1, write_units: 0.0, read_units: 2.0 };
+const NOTHING: Budget = Budget { round_trips: 0, write_units: 0.0, read_units: 0.0 };
+
+/// A stack all of whose functions have loaded their keys, and somebody on it.
+async fn warm(parameters: &[(&str, &str)]) -> (Stack, Person) {
+    let stack = Stack::with_proxy(parameters).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
+    stack.me(&app.access).await.expect(200);
+    stack.client().post("/logout").bearer(&app.access).send().await.expect(204);
+    let app = stack.app(&alice).await;
+    stack.client().post("/logout").json(json!({"refresh": app.refresh})).send().await.expect(204);
+    let browser = stack.remembered(&alice).await;
+    browser.post("/refresh").send().await.expect(200);
+    browser.post("/logout").send().await.expect(204);
+    stack.client().get("/.well-known/jwks.json").send().await.expect(200);
+    (stack, alice)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_up_and_verifying() {
+    let (stack, alice) = warm(&[]).await;
+    let client = stack.client();
+    for (name, by_code) in [("bob", false), ("carol", true)] {
+        let person = Person::named(name);
+        let call = client.post("/signup").json(person.signup("app"));
+        let answer = stack.within("signup", &SIGNUP, 202, call).await;
+        let mail = stack.mail_to(&person.email).await;
+        let signup_id = answer.json()["signup_id"].clone();
+        let proof = if by_code {
+            json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})
+        } else {
+            json!({"signup_id": signup_id, "token": mail.token(), "client": "app"})
+        };
+        let call = client.post("/verify").json(proof);
+        stack.within(if by_code { "verify by code" } else { "verify by link" }, &VERIFY, 201, call).await;
+    }
+    let taken = Person { username: "mallory".to_owned(), ..alice };
+    let call = client.post("/signup").json(taken.signup("app"));
+    stack.within("signup of a taken address", &SIGNUP, 202, call).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_address_costs_what_a_free_one_costs() {
+    let (stack, alice) = warm(&[]).await;
+    let mut costs = Vec::new();
+    for person in [Person::named("bob"), Person { username: "mallory".to_owned(), ..alice.clone() }] {
+        stack.proxy().reset();
+        stack.client().post("/signup").json(person.signup("app")).send().await.expect(202);
+        costs.push(stack.proxy().cost());
+    }
+    assert_eq!(costs[0].operations, costs[1].operations);
+    assert_eq!(costs[0].round_trips, costs[1].round_trips);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_in() {
+    let (stack, alice) = warm(&[]).await;
+    let client = stack.client();
+    let by_address = json!({"email": alice.email, "password": alice.password, "client": "app"});
+    for body in [alice.login("app"), alice.login("browser"), alice.remembered(), by_address] {
+        stack.within("login", &LOGIN, 200, client.post("/login").json(body)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_person_costs_what_a_wrong_password_costs() {
+    let (stack, alice) = warm(&[]).await;
+    let mut costs = Vec::new();
+    let wrong = |who: Value| {
+        let mut body = who;
+        body["password"] = json!("not the password");
+        body
+    };
+    for who in [
+        json!({"username": alice.username}),
+        json!({"username": "nobody"}),
+        json!({"email": alice.email}),
+        json!({"email": "nobody@example.test"}),
+    ] {
+        stack.proxy().reset();
+        let call = stack.client().post("/login").json(wrong(who));
+        call.send().await.expect_problem(401, "invalid_credentials");
+        let cost = stack.proxy().cost();
+        costs.push((cost.operations, cost.round_trips));
+    }
+    assert_eq!(costs[0], costs[1]);
+    assert_eq!(costs[2], costs[3]);
+    assert!(costs[0].1 > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refreshing() {
+    let (stack, alice) = warm(&[]).await;
+    let client = stack.client();
+    let app = stack.app(&alice).await;
+    let key = retry_key();
+    let call = client.post("/refresh").json(json!({"refresh": app.refresh})).retry_key(&key);
+    stack.within("refresh", &REFRESH, 200, call).await;
+    // A repeated answer costs no more round trips; its failed condition bills, but does not report.
+    let call = client.post("/refresh").json(json!({"refresh": app.refresh})).retry_key(&key);
+    stack.within("a repeated refresh", &REFRESH, 200, call).await;
+    let operations = stack.proxy().cost().operations;
+    assert_eq!(operations.iter().filter(|operation| *operation == "UpdateItem").count(), 1, "{operations:?}");
+    assert_eq!(operations.iter().filter(|operation| *operation == "GetItem").count(), 1, "{operations:?}");
+    for browser in [stack.signed_in(&alice).await, stack.remembered(&alice).await] {
+        stack.within("a browser's refresh", &REFRESH, 200, browser.post("/refresh")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_out() {
+    let (stack, alice) = warm(&[]).await;
+    let client = stack.client();
+    let app = stack.app(&alice).await;
+    let body = json!({"refresh": app.refresh});
+    stack.within("logout", &LOGOUT, 204, client.post("/logout").json(body)).await;
+    let app = stack.app(&alice).await;
+    stack.within("logout by bearer", &LOGOUT, 204, client.post("/logout").bearer(&app.access)).await;
+    for browser in [stack.signed_in(&alice).await, stack.remembered(&alice).await] {
+        stack.within("a browser's logout", &LOGOUT, 204, browser.post("/logout")).await;
+    }
+    stack.within("logout of nobody", &NOTHING, 204, client.post("/logout")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protected_functions_of_ours() {
+    let (stack, alice) = warm(&[]).await;
+    let app = stack.app(&alice).await;
+    stack.within("me", &ME, 200, stack.client().get("/me").bearer(&app.access)).await;
+    assert_eq!(stack.proxy().cost().operations, ["BatchGetItem"]);
+    stack.within("jwks", &NOTHING, 200, stack.client().get("/.well-known/jwks.json")).await;
+    stack.within("the page", &NOTHING, 200, stack.client().get("/verify?token=nothing")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_authorizer() {
+    for (check, budget) in [("token", NOTHING), ("session", ME)] {
+        let stack = Stack::with_proxy_and_options(with_ping(&[("RevocationCheck", check)])).await;
+        let (_, app) = stack.person_with_session("alice").await;
+        let client = stack.client();
+        client.get("/ping").bearer(&app.access).send().await.expect(200);
+        stack.within(check, &budget, 200, client.get("/ping").bearer(&app.access)).await;
+    }
+}

@@ -1,0 +1,180 @@
+//! Folders, template, events and README agree, so that adding an endpoint in one place and not in another fails here.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Names in a folder of the workspace.
+fn names(folder: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(workspace().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
+}
+
+/// One function of the template.
+#[derive(Debug, Default)]
+struct Function {
+    binary: String,
+    code_uri: String,
+    /// `POST /login`.
+    routes: Vec<String>,
+}
+
+/// The functions of the template, read line by line: the local stack's own reader is what the other tests test.
+fn functions() -> Vec<Function> {
+    let mut functions = Vec::new();
+    let mut method = String::new();
+    let mut path = String::new();
+    for line in read("template.yaml").lines() {
+        let line = line.trim();
+        if line == "Type: AWS::Serverless::Function" {
+            functions.push(Function::default());
+        }
+        let Some(function) = functions.last_mut() else { continue };
+        if let Some(binary) = line.strip_prefix("Binary: ") {
+            binary.clone_into(&mut function.binary);
+        }
+        if let Some(code_uri) = line.strip_prefix("CodeUri: ") {
+            code_uri.clone_into(&mut function.code_uri);
+        }
+        if let Some(found) = line.strip_prefix("Method: ") {
+            found.clone_into(&mut method);
+        }
+        if let Some(found) = line.strip_prefix("Path: ") {
+            found.clone_into(&mut path);
+        }
+        if !method.is_empty() && !path.is_empty() {
+            function.routes.push(format!("{} {}", std::mem::take(&mut method), std::mem::take(&mut path)));
+        }
+    }
+    functions
+}
+
+#[test]
+fn every_folder_is_a_function_of_the_template() {
+    let binaries: BTreeSet<String> = functions().into_iter().map(|function| function.binary).collect();
+    assert_eq!(names("functions"), binaries);
+}
+
+#[test]
+fn folder_crate_and_binary_have_one_name() {
+    for function in functions() {
+        let manifest = read(&format!("functions/{}/Cargo.toml", function.binary));
+        assert!(manifest.contains(&format!("name = \"{}\"", function.binary)), "{manifest}");
+        let main = workspace().join(format!("functions/{}/src/main.rs", function.binary));
+        assert!(main.exists(), "{}", main.display());
+        assert!(!function.code_uri.is_empty(), "{function:?}");
+    }
+}
+
+#[test]
+fn a_function_depends_on_no_other() {
+    let folders = names("functions");
+    for folder in &folders {
+        let manifest = read(&format!("functions/{folder}/Cargo.toml"));
+        for other in folders.iter().filter(|other| *other != folder) {
+            let depends = manifest
+                .lines()
+                .any(|line| line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} =")));
+            assert!(!depends, "{folder} depends on {other}");
+        }
+        assert!(!manifest.contains("dynoxide") && !manifest.contains("path = \"../../local\""), "{folder}");
+    }
+    let shared = read("shared/Cargo.toml");
+    assert!(!shared.contains("dynoxide"), "the embedded database is for the local stack alone");
+}
+
+#[test]
+fn every_endpoint_s_documentation_begins_with_its_route() {
+    for function in functions().into_iter().filter(|function| !function.routes.is_empty()) {
+        let source = read(&format!("functions/{}/src/lib.rs", function.binary));
+        let docs: String = source.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n");
+        for route in &function.routes {
+            let route = route.split('?').next().unwrap_or(route);
+            assert!(docs.contains(route), "{}: its documentation does not say {route}: {docs}", function.binary);
+        }
+    }
+}
+
+#[test]
+fn every_function_has_an_event() {
+    let files = names("events");
+    let expected: serde_json::Value = serde_json::from_str(&read("events/expected.json")).expect("JSON");
+    let expected: BTreeSet<String> = expected.as_object().expect("an object").keys().cloned().collect();
+    let events: BTreeSet<String> = files
+        .into_iter()
+        .filter(|file| file != "expected.json" && Path::new(file).extension().is_some_and(|end| end == "json"))
+        .collect();
+    assert_eq!(events, expected, "events and what expected.json says of them");
+    let folders = names("functions");
+    for folder in &folders {
+        assert!(events.contains(&format!("{folder}.json")), "no event of {folder}");
+    }
+    for event in &events {
+        assert!(crate::events::folder_of(event, &folders).is_some(), "{event} is of no function");
+    }
+}
+
+#[test]
+fn the_readme_s_routes_are_the_template_s() {
+    let readme = read("README.md");
+    let table: BTreeSet<String> = readme
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("| `"))
+        .filter_map(|line| line.split_once('`'))
+        .map(|(route, _)| route.split('?').next().unwrap_or(route).to_owned())
+        .filter(|route| {
+            ["GET /", "POST /", "PUT /", "PATCH /", "DELETE /"].iter().any(|start| route.starts_with(start))
+        })
+        .collect();
+    let routes: BTreeSet<String> = functions().into_iter().flat_map(|function| function.routes).collect();
+    assert_eq!(table, routes);
+}
+
+#[test]
+fn the_documents_that_every_reader_needs_are_there() {
+    for file in [
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "docs/ARCHITECTURE.md",
+        ".ci/run",
+        "deny.toml",
+        "clippy.toml",
+        "rustfmt.toml",
+    ] {
+        assert!(workspace().join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn no_environment_and_no_time_but_by_their_doors() {
+    // The lints say so; here for readers of a failure, with the file's name.
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    sources(&workspace().join("shared/src"), &mut found);
+    sources(&workspace().join("functions"), &mut found);
+    for path in found {
+        let text = std::fs::read_to_string(&path).expect("a source");
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        assert!(name == "config.rs" || !text.contains("env::var"), "{}", path.display());
+        assert!(name == "clock.rs" || !text.contains("SystemTime::now"), "{}", path.display());
+        let in_store = path.components().any(|part| part.as_os_str() == "store");
+        assert!(in_store || !text.contains("aws_sdk_dynamodb::operation") || name == "aws.rs", "{}", path.display());
+    }
+}

@@ -1,0 +1,132 @@
+//! What API Gateway does, done by the local gateway: routes, preflight, hosts, and the pages of the local stack.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{Answer, Call, Person, Stack};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_that_are_not() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    for (method, path) in [
+        (Method::GET, "/nothing"),
+        (Method::GET, "/login"),
+        (Method::GET, "/signup"),
+        (Method::PUT, "/login"),
+        (Method::DELETE, "/me"),
+        (Method::POST, "/me"),
+        (Method::POST, "/login/"),
+        (Method::POST, "/LOGIN"),
+        (Method::POST, "//login"),
+        (Method::POST, "/login/x"),
+        (Method::POST, "/signup/"),
+        (Method::GET, "/.well-known/"),
+        (Method::OPTIONS, "/login"),
+    ] {
+        let answer = client.request(method.clone(), path).send().await;
+        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
+        assert_eq!(answer.json(), json!({"message": "Not Found"}), "{method} {path}");
+    }
+}
+
+fn preflight(call: Call, method: &str) -> Call {
+    call.header("access-control-request-method", method).header("access-control-request-headers", "content-type")
+}
+
+fn allows(answer: &Answer, name: &str, wanted: &str) -> bool {
+    let list = answer.header(name).unwrap_or_default().to_ascii_lowercase();
+    list.split(',').any(|part| part.trim() == wanted.to_ascii_lowercase())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_for_allowed_origins_alone() {
+    const APP: &str = "https://app.example.test";
+    let stack = Stack::with(&[("AllowedOrigins", "https://app.example.test,https://other.example.test")]).await;
+    let client = stack.client();
+    for path in ["/login", "/refresh", "/logout", "/signup", "/me"] {
+        let call = client.request(Method::OPTIONS, path).origin(Some(APP));
+        let answer = preflight(call, "POST").send().await.expect(204);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+        for header in ["content-type", "authorization", "idempotency-key"] {
+            assert!(allows(&answer, "access-control-allow-headers", header), "{header}: {:?}", answer.headers);
+        }
+        for method in ["GET", "POST"] {
+            assert!(allows(&answer, "access-control-allow-methods", method), "{method}: {:?}", answer.headers);
+        }
+        let call = client.request(Method::OPTIONS, path).origin(Some("https://evil.test"));
+        let answer = preflight(call, "POST").send().await;
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+        assert_eq!(answer.header("access-control-allow-credentials"), None, "{path}");
+    }
+    // Actual answers too, refusals among them.
+    let browser = stack.browser_at(APP);
+    for answer in [
+        browser.get("/me").origin(Some(APP)).send().await.expect(401),
+        browser.post("/login").json(Person::named("nobody").login("browser")).send().await.expect(401),
+    ] {
+        assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_origins_no_preflight() {
+    let stack = Stack::start().await;
+    let client = stack.client();
+    let call = client.request(Method::OPTIONS, "/login").origin(Some("https://evil.test"));
+    let answer = preflight(call, "POST").send().await;
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_hosts_are_refused() {
+    let stack = Stack::start().await;
+    let port = stack.url().rsplit_once(':').expect("a port").1.to_owned();
+    let client = stack.client();
+    for path in ["/", "/me", "/_local/mail", "/_local/mail.json", "/.well-known/jwks.json"] {
+        for host in ["evil.test", "evil.test:3000", "localhost.evil.test", "127.0.0.1.evil.test", "10.0.0.1"] {
+            let answer = client.get(path).header("host", host).send().await;
+            assert_eq!(answer.status, 403, "{path} {host}: {}", answer.text());
+        }
+    }
+    for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        client.get("/.well-known/jwks.json").header("host", &host).send().await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_the_local_stack() {
+    let stack = Stack::start().await;
+    let (_, mail) = stack.sign_up(&Person::named("alice")).await;
+    for path in ["/", "/_local/mail"] {
+        let page = stack.browser().get(path).send().await.expect(200);
+        assert!(page.header("content-type").is_some_and(|value| value.starts_with("text/html")), "{path}");
+    }
+    let page = stack.browser().get("/_local/mail").send().await.expect(200).text();
+    assert!(page.contains("alice@example.test") && page.contains(&mail.code()), "{page}");
+    let answer = stack.client().get("/_local/mail.json").send().await.expect(200);
+    assert!(answer.header("content-type").is_some_and(|value| value.starts_with("application/json")));
+    let names: Vec<String> = answer.json()[0].as_object().expect("a mail").keys().cloned().collect();
+    assert_eq!(names, ["from", "html", "id", "sent_at", "subject", "text", "to"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mailbox_is_for_nobody_else_s_page() {
+    let stack = Stack::with(&[("AllowedOrigins", "https://app.example.test")]).await;
+    stack.sign_up(&Person::named("alice")).await;
+    for origin in ["https://evil.test", "null"] {
+        let answer = stack.client().get("/_local/mail.json").origin(Some(origin)).send().await;
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_api_url_means_the_gateway_s_own() {
+    let stack = Stack::with(&[("ApiUrl", "")]).await;
+    let alice = Person::named("alice");
+    let (_, mail) = stack.sign_up(&alice).await;
+    // Taken from the event's domainName, never from a header; AWS's are always https.
+    assert!(mail.link().contains("/verify?token="), "{}", mail.link());
+}

@@ -1,0 +1,281 @@
+//! The real binary: flags, signals, and what survives them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use crate::harness::retry_key;
+
+/// A process of `local`, killed with its value.
+struct Process {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    url: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let url = ready(&mut output);
+        Self { child, output, url }
+    }
+
+    fn on(data: &Path, more: &[&str]) -> Self {
+        let data = data.to_str().expect("a path in UTF-8");
+        Self::start(&[&["--data", data, "--port", "0"], more].concat())
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("SIGKILL");
+        self.child.wait().expect("an end");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.post_with(path, body, &[]).await
+    }
+
+    async fn post_with(&self, path: &str, body: Value, headers: &[(&str, &str)]) -> (u16, Value) {
+        let mut request = http().post(format!("{}{path}", self.url)).json(&body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.expect("a body")).unwrap_or_default())
+    }
+
+    async fn mails(&self) -> Vec<Value> {
+        let response = http().get(format!("{}/_local/mail.json", self.url)).send().await.expect("an answer");
+        response.json().await.expect("mails")
+    }
+
+    /// Signs up and verifies; the session response.
+    async fn person(&self, name: &str) -> Value {
+        let (status, answer) = self.post("/signup", signup(name)).await;
+        assert_eq!(status, 202, "{answer}");
+        let mail = self.mails().await.pop().expect("a mail");
+        let proof = json!({"signup_id": answer["signup_id"], "code": code(&mail), "client": "app"});
+        let (status, answer) = self.post("/verify", proof).await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+}
+
+/// Reads until it says that it is ready; its URL.
+fn ready(output: &mut BufReader<ChildStdout>) -> String {
+    let mut lines = String::new();
+    loop {
+        let before = lines.len();
+        assert_ne!(output.read_line(&mut lines).expect("a line"), 0, "it ended early: {lines}");
+        if let Some((_, url)) = lines[before..].split_once("listening on ") {
+            return url.trim().trim_end_matches('/').to_owned();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn http() -> Client {
+    Client::builder().no_proxy().build().expect("an HTTP client")
+}
+
+fn signup(name: &str) -> Value {
+    json!({"username": name, "email": format!("{name}@example.test"), "password": "seven quiet llamas", "client": "app"})
+}
+
+fn login(name: &str) -> Value {
+    json!({"username": name, "password": "seven quiet llamas", "client": "app"})
+}
+
+fn code(mail: &Value) -> String {
+    let text = mail["text"].as_str().expect("a text");
+    let mut runs = text.split(|c: char| !c.is_alphanumeric());
+    runs.find(|run| run.len() == 8 && run.bytes().all(|byte| byte.is_ascii_digit())).expect("a code").to_owned()
+}
+
+#[tokio::test]
+async fn kill_9_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let process = Process::on(&data, &[]);
+    let session = process.person("alice").await;
+    let (status, pending) = process.post("/signup", signup("bob")).await;
+    assert_eq!(status, 202);
+    let key = retry_key();
+    let refresh = json!({"refresh": session["token"]["refresh"]});
+    let (status, rotated) = process.post_with("/refresh", refresh.clone(), &[("idempotency-key", &key)]).await;
+    assert_eq!(status, 200, "{rotated}");
+    let mails = process.mails().await;
+    assert_eq!(mails.len(), 2);
+    process.kill();
+
+    // On another port: the API's URL is another then, and with it the issuer of access tokens. Refresh tokens live on.
+    let process = Process::on(&data, &[]);
+    assert_eq!(process.mails().await, mails);
+    // The answer that may have been lost with the process.
+    let (status, again) = process.post_with("/refresh", refresh, &[("idempotency-key", &key)]).await;
+    assert_eq!((status, &again["session"]["id"]), (200, &session["session"]["id"]), "{again}");
+    let proof = json!({"signup_id": pending["signup_id"], "code": code(&mails[1]), "client": "app"});
+    let (status, answer) = process.post("/verify", proof).await;
+    assert_eq!(status, 201, "{answer}");
+    let (status, answer) = process.post("/login", login("alice")).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, _) = process.post("/logout", json!({"refresh": again["token"]["refresh"]})).await;
+    assert_eq!(status, 204);
+    process.kill();
+
+    let process = Process::on(&data, &[]);
+    let (status, answer) = process.post("/refresh", json!({"refresh": again["token"]["refresh"]})).await;
+    assert_eq!((status, &answer["code"]), (401, &json!("session_ended")), "{answer}");
+    let (status, answer) = process.post("/login", login("bob")).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn access_tokens_survive_a_restart_on_one_url() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = ["--set", "ApiUrl=https://api.example.test"];
+    let process = Process::on(folder.path(), &url);
+    let session = process.person("alice").await;
+    process.kill();
+    let process = Process::on(folder.path(), &url);
+    let access = session["token"]["access"].as_str().expect("a token");
+    let response = http().get(format!("{}/me", process.url)).bearer_auth(access).send().await.expect("an answer");
+    assert_eq!(response.status().as_u16(), 200);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_data_folder_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("new");
+    let process = Process::on(&data, &[]);
+    let mode = std::fs::metadata(&data).expect("the folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    drop(process);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn signals_stop_it_cleanly() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut process = Process::on(folder.path(), &[]);
+        process.person("alice").await;
+        process.signal(signal);
+        let status = process.child.wait().expect("an end");
+        assert_eq!(status.code(), Some(0), "{signal}: {status:?}");
+        let mut rest = String::new();
+        process.output.read_to_string(&mut rest).expect("its output");
+        let process = Process::on(folder.path(), &[]);
+        assert_eq!(process.post("/login", login("alice")).await.0, 200);
+    }
+}
+
+/// Runs it to its end; code, output and errors.
+fn refused(arguments: &[&str]) -> (i32, String) {
+    let output = command(arguments).output().expect("the binary starts");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("listening on"), "{errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    (output.status.code().expect("a code"), errors)
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let (code, errors) = refused(&["--memory", "--port", &port]);
+    assert_eq!(code, 1, "{errors}");
+    assert!(errors.contains(&port), "{errors}");
+}
+
+#[test]
+fn parameters_that_are_not_are_told() {
+    for (argument, name) in [
+        ("Nonsense=1", "Nonsense"),
+        ("BrowserIdleTimeout=soon", "BrowserIdleTimeout"),
+        ("BrowserIdleTimeout=0", "BrowserIdleTimeout"),
+        ("BrowserIdleTimeout=-5", "BrowserIdleTimeout"),
+        ("SigningAlgorithm=none", "SigningAlgorithm"),
+        ("RevocationCheck=never", "RevocationCheck"),
+        ("PasswordMinLength=4", "PasswordMinLength"),
+        ("browseridletimeout=5", "browseridletimeout"),
+    ] {
+        let (code, errors) = refused(&["--memory", "--port", "0", "--set", argument]);
+        assert!(matches!(code, 1 | 2), "{argument}: {code}: {errors}");
+        assert!(errors.contains(name), "{argument}: {errors}");
+    }
+    let (code, errors) = refused(&["--memory", "--port", "0", "--set", "Nonsense"]);
+    assert!(matches!(code, 1 | 2), "{code}: {errors}");
+    let (code, _) = refused(&["--nonsense"]);
+    assert_eq!(code, 2);
+}
+
+#[tokio::test]
+async fn one_process_for_one_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::on(folder.path(), &[]);
+    let (code, errors) = refused(&["--data", folder.path().to_str().expect("UTF-8"), "--port", "0"]);
+    assert_eq!(code, 1, "{errors}");
+    process.person("alice").await;
+}
+
+#[tokio::test]
+async fn parameters_reach_the_functions() {
+    let process = Process::start(&[
+        "--memory",
+        "--port",
+        "0",
+        "--set",
+        "AppAccessTokenLifetime=77",
+        "--set",
+        "ServiceName=Key = Value",
+        "--set",
+        "MailFrom=Team <team@example.test>",
+    ]);
+    let session = process.person("alice").await;
+    assert_eq!(session["token"]["expires_in"], 77);
+    let mail = process.mails().await.pop().expect("a mail");
+    assert_eq!(mail["from"], "Team <team@example.test>");
+    assert!(mail["subject"].as_str().expect("a subject").contains("Key = Value"), "{mail}");
+}
+
+#[tokio::test]
+async fn memory_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = command(&["--memory", "--port", "0"])
+        .current_dir(folder.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    ready(&mut output);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("an end");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
