@@ -124,8 +124,10 @@ fn compose(folder: &str, platform: &Platform) -> Option<Function> {
 
 fn invoke_http(endpoint: Endpoint, event: Value) -> Answering<Result<Value, String>> {
     Box::pin(async move {
+        let mut context = Context::default();
+        context.request_id = event["requestContext"]["requestId"].as_str().unwrap_or_default().to_owned();
         let request: LambdaRequest = serde_json::from_value(event).map_err(|error| error.to_string())?;
-        let answer = Adapter::from(endpoint).call(LambdaEvent::new(request, Context::default())).await;
+        let answer = Adapter::from(endpoint).call(LambdaEvent::new(request, context)).await;
         let answer = answer.unwrap_or_else(|never| match never {});
         serde_json::to_value(answer).map_err(|error| error.to_string())
     })

@@ -1,11 +1,13 @@
 //! API Gateway's HTTP API on loopback: routes, authorizer and CORS of the template, and its own plain answers.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
@@ -21,6 +23,9 @@ use crate::template::{Cors, Route, Stack};
 
 /// The largest body that a Lambda function can be given.
 const MAX_BODY: usize = 6 * 1024 * 1024;
+
+/// The largest body that is read before it is refused.
+const MAX_DRAINED: usize = 64 * 1024 * 1024;
 
 /// What the gateway answers with.
 pub(crate) struct Gateway {
@@ -47,33 +52,48 @@ async fn answer(
         return message(StatusCode::FORBIDDEN, "Forbidden");
     }
     let origin = request.headers().get("origin").cloned();
+    let cors = &gateway.stack.cors;
     if let (Some(origin), &Method::OPTIONS) = (&origin, request.method())
         && request.headers().contains_key("access-control-request-method")
+        && !cors.allow_origins.is_empty()
     {
-        return preflight(&gateway.stack.cors, origin);
+        return preflight(cors, origin);
     }
-    let mut response = match (request.method(), request.uri().path(), find(&gateway.stack.routes, &request)) {
-        (_, _, Some((route, matched))) => gateway.serve(&route.clone(), matched, request, peer).await,
-        (&Method::GET, "/_local/mail.json", None) => Json(gateway.mailbox.mails()).into_response(),
-        (&Method::GET, "/_local/mail", None) => page(pages::mailbox(&gateway.mailbox.mails())),
-        (&Method::GET, "/", None) => page(pages::home(&gateway.url, &gateway.stack.routes)),
-        _ => message(StatusCode::NOT_FOUND, "Not Found"),
+    let mut response = match find(&gateway.stack.routes, &request) {
+        Some((route, matched)) => gateway.serve(route, matched, request, peer).await,
+        // The stack's own pages are for people at this machine, not for other origins.
+        None => match own_page(&gateway, &request) {
+            Some(page) => return page,
+            None => message(StatusCode::NOT_FOUND, "Not Found"),
+        },
     };
     if let Some(origin) = origin {
-        add_cors(response.headers_mut(), &gateway.stack.cors, &origin);
+        add_cors(response.headers_mut(), cors, &origin);
     }
     response
+}
+
+fn own_page(gateway: &Gateway, request: &Request) -> Option<Response> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/_local/mail.json") => Some(Json(gateway.mailbox.mails()).into_response()),
+        (&Method::GET, "/_local/mail") => Some(page(pages::mailbox(&gateway.mailbox.mails()))),
+        (&Method::GET, "/_local/mail.js") => {
+            Some(([("content-type", "text/javascript")], pages::MAILBOX_SCRIPT).into_response())
+        }
+        (&Method::GET, "/") => Some(page(pages::home(&gateway.url, &gateway.stack.routes))),
+        _ => None,
+    }
 }
 
 impl Gateway {
     async fn serve(&self, route: &Route, matched: Matched, request: Request, peer: SocketAddr) -> Response {
         let (parts, body) = request.into_parts();
-        let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        let Some(body) = read(body).await else {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
         let received = Received {
             parts,
-            body: body.to_vec(),
+            body,
             request_id: format!("local-{:08}", self.requests.fetch_add(1, Ordering::Relaxed)),
             source_ip: peer.ip().to_string(),
             at: self.clock.now(),
@@ -105,6 +125,22 @@ impl Gateway {
     }
 }
 
+/// The body, `None` for one over [`MAX_BODY`]. A somewhat larger one is read to its end nevertheless, since many
+/// clients read no answer before they have sent all.
+async fn read(mut body: Body) -> Option<Vec<u8>> {
+    let (mut bytes, mut total) = (Vec::new(), 0);
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        total += data.len();
+        match total {
+            ..=MAX_BODY => bytes.extend_from_slice(&data),
+            ..=MAX_DRAINED => bytes.clear(),
+            _ => return None,
+        }
+    }
+    (total <= MAX_BODY).then_some(bytes)
+}
+
 /// What API Gateway says when a function fails.
 fn failed(problem: &str) -> Response {
     tracing::error!(problem, "function failed");
@@ -116,7 +152,8 @@ fn message(status: StatusCode, text: &str) -> Response {
 }
 
 fn page(html: String) -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; frame-ancestors 'none'";
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; \
+                  frame-src 'self'; frame-ancestors 'none'";
     ([("content-security-policy", policy), ("cache-control", "no-store")], Html(html)).into_response()
 }
 
@@ -126,14 +163,14 @@ fn is_own_host(headers: &HeaderMap, port: u16) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == format!("{name}:{port}"))
 }
 
-/// The route for a request: the one with the fewest path parameters, as API Gateway prefers.
+/// The route for a request: the most specific one, as API Gateway prefers.
 fn find<'a>(routes: &'a [Route], request: &Request) -> Option<(&'a Route, Matched)> {
     let (method, path) = (request.method().as_str(), request.uri().path());
     routes
         .iter()
         .filter(|route| route.method == "ANY" || route.method == method)
         .filter_map(|route| Some((route, match_path(&route.path, path)?)))
-        .min_by_key(|(_, parameters)| parameters.len())
+        .min_by_key(|(route, parameters)| (route.path.contains("+}"), parameters.len(), route.method == "ANY"))
         .map(|(route, path_parameters)| {
             (route, Matched { key: format!("{} {}", route.method, route.path), path_parameters })
         })

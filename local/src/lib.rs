@@ -16,6 +16,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use shared::aws::Aws;
 use shared::clock::Clock;
@@ -30,6 +31,11 @@ use functions::{FunctionError, Functions};
 use gateway::Gateway;
 use mailbox::Mailbox;
 use template::{Template, TemplateError};
+
+/// How long a stop waits for requests in flight.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a free port is looked for.
+const PORT_ATTEMPTS: u32 = 16;
 
 /// Where the stack keeps its data.
 #[derive(Clone, Debug)]
@@ -201,33 +207,40 @@ impl LocalStack {
         &self.mailbox
     }
 
-    /// Finishes the requests in flight and stops.
+    /// Finishes the requests in flight, if they end soon, and stops.
     pub async fn shutdown(self) {
         let _ = self.stop.send(true);
-        for server in self.servers {
-            let _ = server.await;
+        for mut server in self.servers {
+            // A client that never finishes its request does not keep the stack running.
+            if tokio::time::timeout(PATIENCE, &mut server).await.is_err() {
+                server.abort();
+            }
         }
         self.mail_server.abort();
         drop(self.functions);
         if let Some(database) = self.database {
-            database.shutdown().await;
+            let _ = tokio::time::timeout(PATIENCE, database.shutdown()).await;
         }
     }
 }
 
-/// Listens on loopback alone: on IPv4, and where the machine has it on IPv6 too, as browsers try that first.
-async fn listen(port: u16) -> Result<Vec<TcpListener>, Error> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => Error::PortInUse { port },
-        _ => io("the gateway")(error),
-    };
-    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
-    let port = v4.local_addr().map_err(failed)?.port();
-    let mut listeners = vec![v4];
-    if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
-        listeners.push(v6);
+/// Listens on loopback alone: on IPv4, and where the machine has it on IPv6 too, as browsers try that first. Both or
+/// neither: what else listens there would get the requests of those browsers.
+async fn listen(wanted: u16) -> Result<Vec<TcpListener>, Error> {
+    for _ in 0..PORT_ATTEMPTS {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Error::PortInUse { port: wanted },
+            _ => io("the gateway")(error),
+        })?;
+        let port = v4.local_addr().map_err(io("the gateway"))?.port();
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => return Ok(vec![v4]),
+            Err(_) if wanted != 0 => return Err(Error::PortInUse { port }),
+            Err(_) => {}
+        }
     }
-    Ok(listeners)
+    Err(Error::PortInUse { port: wanted })
 }
 
 fn read_template(path: Option<PathBuf>) -> Result<Template, Error> {
@@ -257,10 +270,9 @@ fn with_defaults(template: &Template, given: Vec<(String, String)>, url: &str) -
 /// ends.
 fn claim(directory: &Path) -> Result<File, Error> {
     let what = || format!("the data directory {}", directory.display());
-    let mut builder = std::fs::DirBuilder::new();
+    std::fs::create_dir_all(directory).map_err(io(what()))?;
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(directory).map_err(io(what()))?;
+    std::fs::set_permissions(directory, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(io(what()))?;
     let lock = File::create(directory.join("lock")).map_err(io(what()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

@@ -3,6 +3,7 @@
 //! The functions reach it with the real SDK on a loopback port of its own; people read it at `/_local/mail`.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,7 +59,7 @@ impl Mailbox {
     pub fn open(directory: Option<&Path>, clock: Clock) -> std::io::Result<Self> {
         let file = directory.map(|directory| directory.join("mail.json"));
         let mails = match &file {
-            Some(file) if file.exists() => serde_json::from_slice(&std::fs::read(file)?)?,
+            Some(file) if file.exists() => read(file)?,
             _ => VecDeque::new(),
         };
         Ok(Self { clock, file, state: Arc::new(Mutex::new(Inbox { mails, failures: 0 })) })
@@ -110,13 +111,35 @@ impl Mailbox {
         while inbox.mails.len() > CAPACITY {
             inbox.mails.pop_front();
         }
-        if let Some(file) = &self.file {
-            let half_written = file.with_extension("json.new");
-            std::fs::write(&half_written, serde_json::to_vec(&inbox.mails)?)?;
-            std::fs::rename(half_written, file)?;
+        if let Some(file) = &self.file
+            && let Err(error) = write(file, &inbox.mails)
+        {
+            // The sender is told that it failed, and will send it again.
+            inbox.mails.pop_back();
+            return Err(error);
         }
         Ok(id)
     }
+}
+
+/// Reads the mails of a file. One that cannot be read is set aside: old mails are no reason not to start.
+fn read(file: &Path) -> std::io::Result<VecDeque<Mail>> {
+    if let Ok(mails) = serde_json::from_slice(&std::fs::read(file)?) {
+        return Ok(mails);
+    }
+    let aside = file.with_extension("json.unreadable");
+    tracing::warn!(file = %aside.display(), "the mailbox could not be read and was set aside");
+    std::fs::rename(file, aside)?;
+    Ok(VecDeque::new())
+}
+
+/// Replaces a file by these mails, whole or not at all.
+fn write(file: &Path, mails: &VecDeque<Mail>) -> std::io::Result<()> {
+    let half_written = file.with_extension("json.new");
+    let mut new = std::fs::File::create(&half_written)?;
+    new.write_all(&serde_json::to_vec(mails)?)?;
+    new.sync_all()?;
+    std::fs::rename(half_written, file)
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use local::{Error, LocalStack, Options, Storage};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Latchkey on this machine: the functions of template.yaml, an embedded DynamoDB and a mailbox.
 #[derive(Parser)]
@@ -28,6 +31,13 @@ struct Arguments {
     dynamodb_endpoint: Option<String>,
 }
 
+/// Logs for people, on standard error. The database's own log would call every failed condition an error.
+fn log() {
+    let levels = Targets::new().with_default(LevelFilter::INFO).with_target("dynoxide", LevelFilter::OFF);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    tracing_subscriber::registry().with(lines).with(levels).init();
+}
+
 fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected Parameter=value")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -36,7 +46,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO).with_target(false).init();
+    log();
     let options = Options {
         port: arguments.port,
         storage: if arguments.memory { Storage::Memory } else { Storage::Directory(arguments.data) },

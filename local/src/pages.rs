@@ -1,5 +1,5 @@
-//! The pages of the local stack itself: what runs here, and the mailbox. Plain HTML, no script but the mailbox's
-//! refresh, everything that people wrote escaped.
+//! The pages of the local stack itself: what runs here, and the mailbox. Plain HTML, no script but the mailbox's,
+//! everything that people wrote escaped.
 
 use std::fmt::Write;
 
@@ -7,6 +7,9 @@ use crate::mailbox::Mail;
 use crate::template::Route;
 
 const STYLE: &str = include_str!("pages.css");
+
+/// Shows the mailbox again when a mail has come, and only then: whoever reads one is not disturbed.
+pub(crate) const MAILBOX_SCRIPT: &str = include_str!("mailbox.js");
 
 /// The page at `/`.
 pub(crate) fn home(url: &str, routes: &[Route]) -> String {
@@ -32,7 +35,7 @@ pub(crate) fn home(url: &str, routes: &[Route]) -> String {
          <p>Then open the mail. The README goes on from there.</p>",
         escape(url)
     );
-    document("Latchkey", &body, None)
+    document("Latchkey", &body)
 }
 
 /// The page at `/_local/mail`, newest first.
@@ -55,14 +58,14 @@ pub(crate) fn mailbox(mails: &[Mail]) -> String {
             linked(&mail.text),
         );
     }
-    document("Mailbox · Latchkey", &body, Some(5))
+    body.push_str("<script src=\"/_local/mail.js\"></script>");
+    document("Mailbox · Latchkey", &body)
 }
 
-fn document(title: &str, body: &str, refresh: Option<u32>) -> String {
-    let refresh = refresh.map(|seconds| format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">")).unwrap_or_default();
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">{refresh}<title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
          <style>{STYLE}</style></head><body><main>{body}</main></body></html>"
     )
 }

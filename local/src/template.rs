@@ -115,14 +115,23 @@ impl Template {
 
     /// What it deploys with these parameters; others have their defaults.
     pub fn resolve(&self, given: &BTreeMap<String, String>) -> Result<Stack, TemplateError> {
+        let empty = Map::new();
+        let resources = self.0["Resources"].as_object().unwrap_or(&empty);
         let resolver = Resolver {
             parameters: self.resolve_parameters(given)?,
             conditions: self.0.get("Conditions").and_then(Value::as_object),
+            resources,
         };
-        let empty = Map::new();
-        let resources = self.0["Resources"].as_object().unwrap_or(&empty);
+        let mut deployed = Vec::new();
+        for (id, resource) in resources {
+            let exists = resource["Condition"].as_str().map_or(Ok(true), |condition| resolver.condition(condition))?;
+            if exists {
+                deployed.push((id, resource));
+            }
+        }
         let of_type = |kind: &'static str| {
-            resources.iter().filter(move |(_, resource)| resource["Type"] == kind).map(|(id, r)| (id, &r["Properties"]))
+            let of_type = deployed.iter().filter(move |(_, resource)| resource["Type"] == kind);
+            of_type.map(|(id, resource)| (*id, &resource["Properties"]))
         };
         let globals = &self.0["Globals"]["Function"]["Environment"]["Variables"];
 
@@ -268,6 +277,7 @@ fn table(id: &str, properties: &Value) -> Table {
 struct Resolver<'a> {
     parameters: BTreeMap<String, Value>,
     conditions: Option<&'a Map<String, Value>>,
+    resources: &'a Map<String, Value>,
 }
 
 impl Resolver<'_> {
@@ -297,7 +307,7 @@ impl Resolver<'_> {
     fn intrinsic(&self, name: &str, argument: &Value) -> Result<Value, TemplateError> {
         let bad = || unsupported(format!("{name} {argument} is not understood"));
         match name {
-            "Ref" => Ok(self.reference(argument.as_str().ok_or_else(bad)?)),
+            "Ref" => self.reference(argument.as_str().ok_or_else(bad)?),
             "Fn::GetAtt" => Ok(argument.clone()),
             "Fn::Join" => {
                 let arguments = self.resolve(argument)?;
@@ -323,16 +333,20 @@ impl Resolver<'_> {
     }
 
     /// A parameter's value; a resource is known by its logical id here.
-    fn reference(&self, name: &str) -> Value {
-        match name {
+    fn reference(&self, name: &str) -> Result<Value, TemplateError> {
+        Ok(match name {
             "AWS::NoValue" => Value::Null,
             "AWS::Region" => json!("us-east-1"),
             "AWS::Partition" => json!("aws"),
             "AWS::AccountId" => json!("000000000000"),
             "AWS::URLSuffix" => json!("amazonaws.com"),
             "AWS::StackName" => json!("local"),
-            _ => self.parameters.get(name).cloned().unwrap_or_else(|| json!(name)),
-        }
+            _ if self.resources.contains_key(name) => json!(name),
+            _ => match self.parameters.get(name) {
+                Some(value) => value.clone(),
+                None => return Err(unsupported(format!("there is no parameter or resource {name}"))),
+            },
+        })
     }
 
     fn substitute(&self, pattern: &str) -> Result<String, TemplateError> {
@@ -341,7 +355,7 @@ impl Resolver<'_> {
         while let Some((before, after)) = rest.split_once("${") {
             let (name, after) = after.split_once('}').ok_or_else(|| unsupported(format!("Fn::Sub {pattern}")))?;
             result.push_str(before);
-            result.push_str(&text(&self.reference(name)).unwrap_or_default());
+            result.push_str(&text(&self.reference(name)?).unwrap_or_default());
             rest = after;
         }
         result.push_str(rest);
@@ -454,5 +468,8 @@ mod tests {
                     \x20     Environment: { Variables: { A: !Cidr [a, b] } }\n";
         let error = Template::parse(text).expect("YAML").resolve(&BTreeMap::new()).expect_err("Cidr");
         assert!(error.to_string().contains("Fn::Cidr"), "{error}");
+        let text = text.replace("!Cidr [a, b]", "!Ref Mistyped");
+        let error = Template::parse(&text).expect("YAML").resolve(&BTreeMap::new()).expect_err("Mistyped");
+        assert!(error.to_string().contains("no parameter or resource Mistyped"), "{error}");
     }
 }

@@ -27,4 +27,5 @@ mod consistency;
 mod events;
 mod faults;
 mod gateway;
+mod permissions;
 mod restart;

@@ -15,7 +15,7 @@ pub(crate) use cookies::SetCookie;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use mail::Mail;
 pub(crate) use people::{AppSession, Person};
-pub(crate) use proxy::{DynamoProxy, Fault};
+pub(crate) use proxy::{DatabaseCall, DynamoProxy, Fault};
 pub(crate) use stack::{Stack, options};
 
 use std::sync::atomic::{AtomicU64, Ordering};

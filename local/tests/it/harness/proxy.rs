@@ -31,6 +31,8 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseCall {
     pub(crate) operation: String,
+    /// What the SDK sent.
+    pub(crate) request: Value,
 
     read_units: f64,
     write_units: f64,
@@ -170,7 +172,7 @@ impl Upstream {
     async fn answer(&self, request: Request) -> Option<(u16, Vec<u8>)> {
         let started = self.tick();
         let fault = self.fault(&request.operation);
-        let mut sent: Value = serde_json::from_slice(&request.body).expect("JSON from the SDK");
+        let sent: Value = serde_json::from_slice(&request.body).expect("JSON from the SDK");
         tokio::time::sleep(LATENCY).await;
         let (status, body) = match fault {
             Some(Fault::Throttling) => error(400, "ThrottlingException", &json!({})),
@@ -184,14 +186,22 @@ impl Upstream {
                 (200, body.to_string().into_bytes())
             }
             Some(Fault::LostAnswer) | None => {
-                sent["ReturnConsumedCapacity"] = json!("TOTAL");
-                self.forward(&request.headers, sent.to_string()).await
+                let mut asked = sent.clone();
+                asked["ReturnConsumedCapacity"] = json!("TOTAL");
+                self.forward(&request.headers, asked.to_string()).await
             }
         };
         let (read_units, write_units) = capacity(&request.operation, &body);
         let ended = self.tick();
         let operation = request.operation;
-        lock(&self.state).calls.push(DatabaseCall { operation, read_units, write_units, started, ended });
+        lock(&self.state).calls.push(DatabaseCall {
+            operation,
+            request: sent,
+            read_units,
+            write_units,
+            started,
+            ended,
+        });
         (fault != Some(Fault::LostAnswer)).then_some((status, body))
     }
 
