@@ -164,7 +164,7 @@ async fn protected_functions_of_ours() {
     stack.within("me", &ME, 200, stack.client().get("/me").bearer(&app.access)).await;
     assert_eq!(stack.proxy().cost().operations, ["BatchGetItem"]);
     stack.within("jwks", &NOTHING, 200, stack.client().get("/.well-known/jwks.json")).await;
-    stack.within("the page", &NOTHING, 200, stack.client().get("/verify?token=nothing")).await;
+    stack.within("the page", &NOTHING, 400, stack.client().get("/verify?token=nothing")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

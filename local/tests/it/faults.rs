@@ -311,6 +311,7 @@ async fn a_short_hiccup_is_nobody_s_business() {
     let stack = Stack::with_proxy(&[]).await;
     let alice = Person::named("alice");
     let once = |fault: Fault| {
+        stack.proxy().heal();
         for operation in EVERYTHING {
             stack.proxy().fail(operation, fault, 1);
         }

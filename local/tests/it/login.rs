@@ -177,7 +177,7 @@ async fn an_app_session_response_clears_the_cookies_that_the_request_brought() {
     let browser = stack.remembered(&alice).await;
     let before = browser.copy();
     let answer = browser.post("/login").json(alice.login("app")).send().await.expect(200);
-    let answer = answer.expect_cookies(&[], &["access", "refresh", "username"]);
+    let answer = answer.expect_cookies(&[], &["access", "refresh", "signup", "username"]);
     before.get("/me").send().await.expect_problem(401, "session_ended");
     stack.me(&AppSession::of(&answer).access).await.expect(200);
 }

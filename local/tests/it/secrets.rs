@@ -63,7 +63,7 @@ async fn a_stranger_s_sign_up_gets_nothing_from_my_click() {
     let myself = Person { username: "myself".to_owned(), password: "nine loud otters".to_owned(), ..mallory.clone() };
     let (my_id, my_mail) = stack.sign_up(&myself).await;
     // My click while I hold my own sign-up's id never completes Mallory's.
-    stack.verify(by_link(&my_id, &mail.token())).await.expect_problem(400, "invalid_verification");
+    stack.verify(by_link(&my_id, &mail.token())).await.expect_problem(401, "confirmation_required");
     stack.verify(by_code(&my_id, &my_mail.code())).await.expect(201);
     // Mallory's is dead now, even with all secrets.
     let late = stack.verify(by_link(&mallorys_id, &mail.token())).await;
@@ -119,6 +119,10 @@ async fn forged_secrets_are_refused() {
     for at in [0, signup_id.len() / 2, signup_id.len() - 2] {
         let answer = stack.verify(by_code(&flip(&signup_id, at), &mail.code())).await;
         answer.expect_problem(400, "invalid_verification");
+        if at == 0 {
+            // There the key is named; beside a token it is the token that names it.
+            continue;
+        }
         let answer = stack.verify(by_link(&flip(&signup_id, at), &token)).await;
         assert!(
             matches!(answer.code().as_str(), "invalid_verification" | "confirmation_required"),
