@@ -237,7 +237,8 @@ mod tests {
     fn bodies_that_are_not_text_are_base64() {
         let json_body = event(Request::post("/x").header("content-type", "application/json; charset=utf-8"), b"{}");
         assert_eq!((&json_body["body"], &json_body["isBase64Encoded"]), (&json!("{}"), &json!(false)));
-        for (content_type, body) in [("application/x-www-form-urlencoded", &b"a=b"[..]), ("application/json", b"\xff")] {
+        for (content_type, body) in [("application/x-www-form-urlencoded", &b"a=b"[..]), ("application/json", b"\xff")]
+        {
             let event = event(Request::post("/x").header("content-type", content_type), body);
             assert_eq!(event["isBase64Encoded"], true, "{content_type}");
             assert_eq!(event["body"], STANDARD.encode(body));

@@ -242,7 +242,9 @@ mod tests {
         assert_eq!(parameters("/login", "/login"), Some(vec![]));
         assert_eq!(parameters("/sessions/{id}", "/sessions/7"), Some(vec![("id".to_owned(), "7".to_owned())]));
         assert_eq!(parameters("/f/{proxy+}", "/f/a/b"), Some(vec![("proxy".to_owned(), "a/b".to_owned())]));
-        for (pattern, path) in [("/login", "/login/"), ("/login", "/logi"), ("/sessions/{id}", "/sessions/"), ("/a", "/a/b")] {
+        for (pattern, path) in
+            [("/login", "/login/"), ("/login", "/logi"), ("/sessions/{id}", "/sessions/"), ("/a", "/a/b")]
+        {
             assert_eq!(parameters(pattern, path), None, "{pattern} {path}");
         }
     }
@@ -250,7 +252,10 @@ mod tests {
     #[test]
     fn only_this_machines_names_are_served() {
         let served = |host: &str| {
-            is_own_host(&HeaderMap::from_iter([("host".parse().expect("a name"), host.parse().expect("a value"))]), 3000)
+            is_own_host(
+                &HeaderMap::from_iter([("host".parse().expect("a name"), host.parse().expect("a value"))]),
+                3000,
+            )
         };
         assert!(served("localhost:3000") && served("127.0.0.1:3000") && served("[::1]:3000"));
         for host in ["evil.test:3000", "localhost", "localhost:3001", "localhost.evil.test:3000", ""] {

@@ -40,7 +40,8 @@ pub(crate) fn home(url: &str, routes: &[Route]) -> String {
 
 /// The page at `/_local/mail`, newest first.
 pub(crate) fn mailbox(mails: &[Mail]) -> String {
-    let mut body = format!("<h1>Mailbox</h1><p>{} mails, newest first. <a href=\"/\">What runs here</a></p>", mails.len());
+    let mut body =
+        format!("<h1>Mailbox</h1><p>{} mails, newest first. <a href=\"/\">What runs here</a></p>", mails.len());
     if mails.is_empty() {
         body.push_str("<p>Nothing yet. Sign up, and the mail shows here.</p>");
     }

@@ -223,7 +223,8 @@ fn broken_constraint(declaration: &Value, value: &str) -> Result<Option<String>,
         let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|error| unsupported(error.to_string()))?;
         // Of a list, each item has to match.
         let is_list = declaration["Type"] == "CommaDelimitedList";
-        let matches = if is_list { value.split(',').all(|item| regex.is_match(item.trim())) } else { regex.is_match(value) };
+        let matches =
+            if is_list { value.split(',').all(|item| regex.is_match(item.trim())) } else { regex.is_match(value) };
         if !matches {
             return Ok(Some(format!("does not match {pattern}")));
         }
@@ -251,9 +252,8 @@ fn route(properties: &Value, folder: &str, resolver: &Resolver<'_>) -> Result<Ro
 }
 
 fn cors(configuration: &Value) -> Cors {
-    let list = |name: &str| -> Vec<String> {
-        configuration[name].as_array().into_iter().flatten().filter_map(text).collect()
-    };
+    let list =
+        |name: &str| -> Vec<String> { configuration[name].as_array().into_iter().flatten().filter_map(text).collect() };
     Cors {
         allow_credentials: configuration["AllowCredentials"] == true,
         allow_origins: list("AllowOrigins"),
@@ -407,7 +407,9 @@ fn long_form(node: &Yaml<'_>) -> Result<Value, TemplateError> {
             };
             json!({ name: long_form(node)? })
         }
-        Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => return Err(unsupported("an alias or a bad value")),
+        Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => {
+            return Err(unsupported("an alias or a bad value"));
+        }
     })
 }
 

@@ -75,11 +75,9 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the one door for the time")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => Timestamp(
-                SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |elapsed| elapsed.as_secs()),
-            ),
+            Source::System => {
+                Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()))
+            }
             Source::Fixed(seconds) => Timestamp(seconds.load(Ordering::SeqCst)),
         }
     }

@@ -79,9 +79,8 @@ impl Config {
             cookie_domain: vars.optional("COOKIE_DOMAIN", cookie_domain)?,
             mail_from: vars.text("MAIL_FROM")?,
             service_name: vars.text("SERVICE_NAME")?,
-            password_min_length: vars.parsed("PASSWORD_MIN_LENGTH", |text| {
-                text.parse().ok().filter(|length| (8..=64).contains(length))
-            })?,
+            password_min_length: vars
+                .parsed("PASSWORD_MIN_LENGTH", |text| text.parse().ok().filter(|length| (8..=64).contains(length)))?,
             signing_algorithm: vars.parsed("SIGNING_ALGORITHM", SigningAlgorithm::parse)?,
             revocation_check: vars.parsed("REVOCATION_CHECK", |text| match text {
                 "token" => Some(RevocationCheck::Token),
@@ -173,9 +172,7 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
 
     /// A comma-separated list; the empty text is the empty list.
     fn list<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, ConfigError> {
-        self.parsed(name, |text| {
-            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(&parse).collect()
-        })
+        self.parsed(name, |text| text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(&parse).collect())
     }
 
     fn seconds(&self, name: &str) -> Result<u64, ConfigError> {

@@ -114,8 +114,10 @@ where
                 log(&problem, &request_id);
                 let clears_cookies = problem.clears_cookies();
                 let mut response = problem.into_response(&request_id);
-                if let (true, Ok(inbound)) = (clears_cookies, &inbound) {
-                    Cookies::new(&config, &inbound.api_url).clear_session(&mut response);
+                if let (true, Ok(inbound)) = (clears_cookies, &inbound)
+                    && inbound.has_cookies()
+                {
+                    Cookies::new(&config, &inbound.api_url).clear_all(&mut response);
                 }
                 response
             });

@@ -42,12 +42,7 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
-        Self {
-            keys: platform.keys(&store),
-            store,
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
+        Self { keys: platform.keys(&store), store, config: Arc::clone(&platform.config), clock: platform.clock.clone() }
     }
 }
 

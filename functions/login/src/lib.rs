@@ -136,10 +136,7 @@ fn identifier(username: Option<&str>, email: Option<&str>) -> Result<Identifier,
 }
 
 /// The user and the stored password, in two round trips whether or not there is one.
-async fn find_user(
-    store: &Store,
-    identifier: &Identifier,
-) -> Result<(Option<User>, Option<PasswordHash>), StoreError> {
+async fn find_user(store: &Store, identifier: &Identifier) -> Result<(Option<User>, Option<PasswordHash>), StoreError> {
     let user_id = store.find_user_id(identifier).await?;
     let found = store.find_user_with_password(user_id.unwrap_or_else(UserId::random)).await?;
     Ok(found.unzip())

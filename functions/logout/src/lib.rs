@@ -1,9 +1,10 @@
 //! `POST /logout` — ends the session, or with `"everywhere": true` all of the user's sessions.
 //!
-//! The credential is the body's `refresh`, the cookie `refresh`, or an access token, which may have expired;
-//! `everywhere` needs a live access token.
+//! The credential is the body's `refresh`, the cookie `refresh`, or an access token, which may have expired. With
+//! `everywhere` its session has to live, an access token must not have expired, and a refresh token has to be the
+//! session's current one.
 //!
-//! Success: `204`, and the cookies are removed; `204` again when repeated, and without any credential.
+//! Success: `204`, and a browser's cookies are removed; `204` again when repeated, and without any credential.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `token_invalid` (a token in the body or the
 //! header that is not genuine), `csrf_rejected`, `unavailable`; with `everywhere` also `token_missing`, `token_expired`
@@ -18,7 +19,7 @@ use lambda_http::http::StatusCode;
 use serde::Deserialize;
 use shared::clock::{Clock, Timestamp};
 use shared::config::Config;
-use shared::http::caller::{Caller, CallerError};
+use shared::http::caller::CallerError;
 use shared::http::cookies::Cookies;
 use shared::http::credentials::Inbound;
 use shared::http::json::{self, BodyError};
@@ -41,12 +42,7 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
-        Self {
-            keys: platform.keys(&store),
-            store,
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
+        Self { keys: platform.keys(&store), store, config: Arc::clone(&platform.config), clock: platform.clock.clone() }
     }
 }
 
@@ -105,16 +101,44 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, Logou
     let now = deps.clock.now();
 
     if everywhere {
-        let caller = Caller::authenticate(&inbound, &deps.keys, &deps.store, now).await?;
-        deps.store.revoke_all_sessions(caller.user.id).await?;
+        end_all(&deps, refresh.as_deref(), &inbound, now).await?;
     } else {
         for session in sessions(&deps.keys, refresh.as_deref(), &inbound, now).await? {
             deps.store.delete_session(session).await?;
         }
     }
     let mut response = http::empty(StatusCode::NO_CONTENT);
-    Cookies::new(&deps.config, &inbound.api_url).clear_session(&mut response);
+    let is_app = refresh.is_some() || inbound.bearer.is_some();
+    if inbound.has_cookies() || !is_app {
+        Cookies::new(&deps.config, &inbound.api_url).clear_all(&mut response);
+    }
     Ok(response)
+}
+
+/// Ends all sessions of the caller. If the caller's own has been ended in this way already, the request is a repeated
+/// one, and sessions that began since then are none of its business.
+async fn end_all(deps: &Deps, refresh: Option<&str>, inbound: &Inbound, now: Timestamp) -> Result<(), LogoutError> {
+    let (claimed, generation) = match refresh.or(inbound.refresh_cookie.as_deref()) {
+        Some(token) => {
+            let claims = deps.keys.verify_refresh(token, now).await?.ok_or(LogoutError::Invalid)?;
+            (claims.session(), Some(claims.generation))
+        }
+        None => {
+            let token = inbound.access_token().map_err(CallerError::from)?.ok_or(CallerError::Missing)?;
+            let claims = deps.keys.verify_access(token, &inbound.api_url, now).await.map_err(CallerError::from)?;
+            (claims.unexpired(now).map_err(CallerError::from)?.session(), None)
+        }
+    };
+    let (session, user) = deps.store.find_session_and_user(claimed).await?;
+    let (Some(session), Some(user)) = (session, user) else { return Err(CallerError::SessionEnded.into()) };
+    let is_current = generation.is_none_or(|generation| generation == session.generation);
+    if session.epoch < user.epoch {
+        return Ok(());
+    }
+    if !session.is_alive(Some(&user), now) || !is_current {
+        return Err(CallerError::SessionEnded.into());
+    }
+    Ok(deps.store.revoke_all_sessions(user.id).await?)
 }
 
 /// The sessions to end: the one of each credential that came. Cookies that are not genuine are only removed; a token

@@ -36,12 +36,7 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
-        Self {
-            keys: platform.keys(&store),
-            store,
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
+        Self { keys: platform.keys(&store), store, config: Arc::clone(&platform.config), clock: platform.clock.clone() }
     }
 }
 
@@ -86,9 +81,13 @@ pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, MeErr
     let now = deps.clock.now();
     let caller = Caller::authenticate(&inbound, &deps.keys, &deps.store, now).await?;
 
-    let body = MeResponse { user: UserView::new(&caller.user), session: SessionView::new(&caller.session) };
-    let mut response = json::response(StatusCode::OK, &body);
     let issuer = Issuer { keys: &deps.keys, config: &deps.config };
-    issuer.slide(&mut response, &caller, &inbound, &deps.store, now).await?;
+    let renewal = issuer.slide(&caller, &inbound, &deps.store, now).await?;
+    let session = renewal.as_ref().map_or(&caller.session, |renewal| &renewal.session);
+    let body = MeResponse { user: UserView::new(&caller.user), session: SessionView::new(session) };
+    let mut response = json::response(StatusCode::OK, &body);
+    if let Some(renewal) = &renewal {
+        issuer.set_renewal(&mut response, renewal, &caller, &inbound, now);
+    }
     Ok(response)
 }

@@ -160,7 +160,11 @@ impl From<SignupError> for Problem {
 
 /// Answers a request.
 pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, SignupError> {
-    if request.uri().path().ends_with("/resend") { resend(&deps, &request).await } else { signup(&deps, &request).await }
+    if request.uri().path().ends_with("/resend") {
+        resend(&deps, &request).await
+    } else {
+        signup(&deps, &request).await
+    }
 }
 
 async fn signup(deps: &Deps, request: &Request) -> Result<Response, SignupError> {

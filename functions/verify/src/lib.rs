@@ -237,9 +237,11 @@ const fn page_problem(error: &VerifyError) -> PageProblem {
         | VerifyError::Username(_)
         | VerifyError::Invalid
         | VerifyError::Account(AccountError::AlreadyCompleted(_)) => PageProblem::InvalidLink,
-        VerifyError::Inbound(_) | VerifyError::Account(AccountError::Store(_)) | VerifyError::Hash(_) | VerifyError::Store(_) | VerifyError::Keys(_) => {
-            PageProblem::TryLater
-        }
+        VerifyError::Inbound(_)
+        | VerifyError::Account(AccountError::Store(_))
+        | VerifyError::Hash(_)
+        | VerifyError::Store(_)
+        | VerifyError::Keys(_) => PageProblem::TryLater,
     }
 }
 
@@ -259,7 +261,10 @@ fn page(deps: &Deps, request: &Request, inbound: &Inbound, token: &str, problem:
     set(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     set(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    set(CONTENT_SECURITY_POLICY, HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")));
+    set(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
+    );
     response
 }
 
@@ -303,12 +308,7 @@ async fn verify(
 }
 
 /// The mail's code was read, by the device that signed up. The guess is spent before it is compared.
-async fn prove_by_code(
-    deps: &Deps,
-    signup_id: &str,
-    code: &str,
-    now: Timestamp,
-) -> Result<PendingSignup, VerifyError> {
+async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp) -> Result<PendingSignup, VerifyError> {
     let signup_id = SignupSecret::parse(signup_id).ok_or(VerifyError::Invalid)?;
     let code = VerificationCode::parse(code).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(signup_id.key_id, now).await?.ok_or(VerifyError::Invalid)?;
@@ -333,7 +333,8 @@ async fn prove_by_token(
         return Err(VerifyError::Invalid);
     }
     let same_device = signup_id.and_then(SignupSecret::parse).is_some_and(|signup_id| {
-        signup_id.pending_id == pending.id && pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))
+        (signup_id.pending_id, signup_id.key_id) == (pending.id, token.key_id)
+            && pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))
     });
     if same_device {
         return Ok(pending);

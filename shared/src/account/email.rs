@@ -65,9 +65,23 @@ mod tests {
     #[test]
     fn refuses_everything_else() {
         for typed in [
-            "", "ann", "@example.com", "ann@", "ann@localhost", "ann@[127.0.0.1]", "ann@exa mple.com", "a nn@example.com",
-            "ann@example.com\r\nBcc: eve@example.com", "ann\n@example.com", "\"ann\"@example.com", "Ann <ann@example.com>",
-            "ann@example..com", "ann..b@example.com", ".ann@example.com", "ann@-example.com", "ann@example.com,eve@example.com",
+            "",
+            "ann",
+            "@example.com",
+            "ann@",
+            "ann@localhost",
+            "ann@[127.0.0.1]",
+            "ann@exa mple.com",
+            "a nn@example.com",
+            "ann@example.com\r\nBcc: eve@example.com",
+            "ann\n@example.com",
+            "\"ann\"@example.com",
+            "Ann <ann@example.com>",
+            "ann@example..com",
+            "ann..b@example.com",
+            ".ann@example.com",
+            "ann@-example.com",
+            "ann@example.com,eve@example.com",
         ] {
             assert_eq!(EmailAddress::parse(typed), Err(InvalidEmail), "{typed:?}");
         }

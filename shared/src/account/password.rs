@@ -163,7 +163,13 @@ mod tests {
         assert_eq!(store(&"ab".repeat(65)).unwrap_err(), WeakPassword::TooLong);
         assert_eq!(store(&"a".repeat(100_000)).unwrap_err(), WeakPassword::TooLong);
         for text in [
-            "password", "PassWord", "ｐａｓｓｗｏｒｄ", "qwertyuiop", "aaaaaaaaaaaa", "Ann.ONeil", "ann.lives.here@example.com",
+            "password",
+            "PassWord",
+            "ｐａｓｓｗｏｒｄ",
+            "qwertyuiop",
+            "aaaaaaaaaaaa",
+            "Ann.ONeil",
+            "ann.lives.here@example.com",
             "Ann.Lives.Here",
         ] {
             assert_eq!(store(text).unwrap_err(), WeakPassword::Guessable, "{text}");

@@ -214,7 +214,11 @@ mod tests {
     #[test]
     fn a_code_is_read_as_people_type_it() {
         for text in ["12345678", "1234 5678", " 1234-5678 "] {
-            assert_eq!(VerificationCode::parse(text).as_ref().map(VerificationCode::as_str), Some("12345678"), "{text}");
+            assert_eq!(
+                VerificationCode::parse(text).as_ref().map(VerificationCode::as_str),
+                Some("12345678"),
+                "{text}"
+            );
         }
         for text in ["", "1234567", "123456789", "1234567a", "１２３４５６７８"] {
             assert_eq!(VerificationCode::parse(text), None, "{text}");

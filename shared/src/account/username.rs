@@ -67,7 +67,18 @@ mod tests {
     #[test]
     fn refuses_everything_else() {
         for name in [
-            "", "an", "a b c", "ann\r\nBcc: x", "<b>ann</b>", "аnn", "ann\u{202e}", "ann\u{200b}", "a@b.c", "...", "ann/../x", "ann\0",
+            "",
+            "an",
+            "a b c",
+            "ann\r\nBcc: x",
+            "<b>ann</b>",
+            "аnn",
+            "ann\u{202e}",
+            "ann\u{200b}",
+            "a@b.c",
+            "...",
+            "ann/../x",
+            "ann\0",
         ] {
             assert_eq!(Username::parse(name), Err(InvalidUsername), "{name:?}");
         }

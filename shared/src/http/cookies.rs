@@ -6,8 +6,8 @@
 
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
-use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::http::header::{COOKIE, SET_COOKIE};
+use lambda_http::http::{HeaderMap, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Response;
@@ -31,8 +31,7 @@ pub enum CookieKind {
 }
 
 impl CookieKind {
-    /// All four.
-    pub const ALL: [Self; 4] = [Self::Access, Self::Refresh, Self::Signup, Self::Username];
+    const ALL: [Self; 4] = [Self::Access, Self::Refresh, Self::Signup, Self::Username];
 
     const fn name(self, is_https: bool) -> &'static str {
         match (self, is_https) {
@@ -74,9 +73,9 @@ impl<'a> Cookies<'a> {
         self.append(response, kind, String::new(), 0);
     }
 
-    /// Has the browser forget what belongs to a session: every cookie but `signup`.
-    pub fn clear_session(&self, response: &mut Response) {
-        for kind in [CookieKind::Access, CookieKind::Refresh, CookieKind::Username] {
+    /// Has the browser forget all four.
+    pub fn clear_all(&self, response: &mut Response) {
+        for kind in CookieKind::ALL {
             self.clear(response, kind);
         }
     }

@@ -55,7 +55,9 @@ mod tests {
         for has_cookies in [false, true] {
             assert!(allowed(&[("origin", "https://api.example.test")], has_cookies));
             assert!(allowed(&[("origin", "https://app.example.test")], has_cookies));
-            for foreign in ["https://evil.test", "null", "http://app.example.test", "https://app.example.test.evil.test"] {
+            for foreign in
+                ["https://evil.test", "null", "http://app.example.test", "https://app.example.test.evil.test"]
+            {
                 let headers = [("origin", foreign), ("sec-fetch-site", "same-origin")];
                 assert!(!allowed(&headers, has_cookies), "{foreign}");
             }

@@ -1,4 +1,4 @@
-//! JSON bodies: `application/json`, 16 KiB at most, no duplicate keys, no unknown fields.
+//! JSON bodies: an object of type `application/json`, 16 KiB at most, no duplicate keys, no unknown fields.
 //!
 //! The last two are serde's, for types that derive `Deserialize` with `deny_unknown_fields`; nesting is bounded by
 //! `serde_json`.
@@ -48,6 +48,10 @@ pub fn parse<T: DeserializeOwned>(request: &Request) -> Result<T, BodyError> {
     let body: &[u8] = request.body();
     if body.len() > MAX_BODY {
         return Err(BodyError::TooLarge);
+    }
+    // serde would take an array for an object, its items for the fields in order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(BodyError::Invalid("not a JSON object".to_owned()));
     }
     serde_json::from_slice(body).map_err(|error| BodyError::Invalid(explain(&error)))
 }
@@ -113,7 +117,9 @@ mod tests {
 
     #[test]
     fn takes_json_however_its_type_is_spelled() {
-        for content_type in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+        for content_type in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
+        {
             let sample: Sample = parse(&request(content_type, r#"{"name":"ann","tags":[]}"#)).expect(content_type);
             assert_eq!((sample.name.as_str(), sample.tags.len()), ("ann", 0));
         }
@@ -121,7 +127,8 @@ mod tests {
 
     #[test]
     fn refuses_other_types() {
-        for content_type in ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"] {
+        for content_type in ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+        {
             let outcome = parse::<Sample>(&request(content_type, "{}"));
             assert!(matches!(outcome, Err(BodyError::UnsupportedMediaType)), "{content_type}");
         }
@@ -130,7 +137,9 @@ mod tests {
     #[test]
     fn refuses_what_could_be_read_in_two_ways() {
         let deep = format!("{{\"tags\":{}{}}}", "[".repeat(500), "]".repeat(500));
-        for body in [r#"{"name":"a","name":"b"}"#, r#"{"nom":"a"}"#, "[", "", r#"{"name":"a"} x"#, deep.as_str()] {
+        for body in
+            [r#"{"name":"a","name":"b"}"#, r#"{"nom":"a"}"#, "[", "", r#"["a",[]]"#, r#"{"name":"a"} x"#, deep.as_str()]
+        {
             let outcome = parse::<Sample>(&request("application/json", body));
             assert!(matches!(outcome, Err(BodyError::Invalid(_))), "{body}");
         }

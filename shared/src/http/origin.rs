@@ -93,7 +93,10 @@ mod tests {
 
     #[test]
     fn an_origin_is_read_as_browsers_write_it() {
-        assert_eq!(Origin::parse("https://App.example.test:443").map(|o| o.0).as_deref(), Some("https://app.example.test"));
+        assert_eq!(
+            Origin::parse("https://App.example.test:443").map(|o| o.0).as_deref(),
+            Some("https://app.example.test")
+        );
         assert!(Origin::parse("http://localhost:5173").is_some());
         for text in ["null", "*", "https://a.test/", "https://a.test/x", "https://u@a.test", "ftp://a.test", ""] {
             assert_eq!(Origin::parse(text), None, "{text}");

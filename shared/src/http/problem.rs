@@ -133,7 +133,7 @@ impl Problem {
         self
     }
 
-    /// Has the session's cookies cleared with it.
+    /// Has the cookies cleared with it, if any came.
     #[must_use]
     pub const fn clearing_cookies(mut self) -> Self {
         self.clear_cookies = true;
@@ -164,7 +164,7 @@ impl Problem {
         self.retry_after
     }
 
-    /// Whether the session's cookies are to be cleared with it.
+    /// Whether the cookies that came are to be cleared with it.
     pub const fn clears_cookies(&self) -> bool {
         self.clear_cookies
     }

@@ -104,7 +104,9 @@ impl Issuer<'_> {
         let cookies = Cookies::new(self.config, &inbound.api_url);
         if session.kind == Kind::App {
             let mut response = json::response(status, &answer(TokenView { expires_in, access: Some(access), refresh }));
-            clear_brought(&mut response, cookies, inbound);
+            if inbound.has_cookies() {
+                cookies.clear_all(&mut response);
+            }
             return Ok(response);
         }
         let mut response = json::response(status, &answer(TokenView { expires_in, access: None, refresh: None }));
@@ -137,13 +139,4 @@ impl Issuer<'_> {
 /// Seconds until a session ends if it is not used.
 const fn idle_left(session: &Session, now: Timestamp) -> u64 {
     session.idle_expires_at.seconds_since(now)
-}
-
-fn clear_brought(response: &mut Response, cookies: Cookies<'_>, inbound: &Inbound) {
-    if !inbound.has_cookies() {
-        return;
-    }
-    for kind in CookieKind::ALL {
-        cookies.clear(response, kind);
-    }
 }

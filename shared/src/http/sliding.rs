@@ -11,32 +11,51 @@ use crate::session::Session;
 use crate::store::Store;
 use crate::token::KeyError;
 
+/// A session that was extended, and its new access token.
+pub struct Renewal {
+    /// The session.
+    pub session: Session,
+    access: String,
+    expires_in: u64,
+}
+
 impl Issuer<'_> {
-    /// Extends the caller's session when its access token is past half of its life, and adds the new cookie to the
-    /// answer. A failing database costs the renewal, not the answer: the next call tries again.
+    /// Extends the caller's session when its access token is past half of its life; `None` when nothing was due. A
+    /// failing database costs the renewal, not the answer: the next call tries again.
     pub async fn slide(
         &self,
-        response: &mut Response,
         caller: &Caller,
         inbound: &Inbound,
         store: &Store,
         now: Timestamp,
-    ) -> Result<(), KeyError> {
+    ) -> Result<Option<Renewal>, KeyError> {
         let Caller { user, session, token } = caller;
-        let due = session.extend(token.generation, token.expires_at, &self.config.lifetimes, now);
-        let Some(idle_expires_at) = due.filter(|_| inbound.access_cookie.is_some()) else { return Ok(()) };
+        let lifetimes = &self.config.lifetimes;
+        let due = session.extend(token.generation, token.expires_at, lifetimes, now);
+        let Some(idle_expires_at) = due.filter(|_| inbound.access_cookie.is_some()) else { return Ok(None) };
         match store.extend_session(session, idle_expires_at, now).await {
             Ok(true) => {}
-            Ok(false) => return Ok(()),
+            Ok(false) => return Ok(None),
             Err(error) => {
                 tracing::warn!(%error, "sliding renewal skipped");
-                return Ok(());
+                return Ok(None);
             }
         }
-        let extended = Session { idle_expires_at, ..session.clone() };
-        let lifetimes = &self.config.lifetimes;
-        let (access, expires_in) = self.keys.issue_access(user, &extended, lifetimes, &inbound.api_url, now).await?;
-        self.set_access(response, user, &extended, inbound, (&access, expires_in), now);
-        Ok(())
+        let session = Session { idle_expires_at, ..session.clone() };
+        let (access, expires_in) = self.keys.issue_access(user, &session, lifetimes, &inbound.api_url, now).await?;
+        Ok(Some(Renewal { session, access, expires_in }))
+    }
+
+    /// Puts a renewal's token into the answer's cookies.
+    pub fn set_renewal(
+        &self,
+        response: &mut Response,
+        renewal: &Renewal,
+        caller: &Caller,
+        inbound: &Inbound,
+        now: Timestamp,
+    ) {
+        let Renewal { session, access, expires_in } = renewal;
+        self.set_access(response, &caller.user, session, inbound, (access, *expires_in), now);
     }
 }

@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_subject_is_one_line() {
-        let subject = Message::AlreadyRegistered { app_url: "" }.render(Locale::En, "A\r\nBcc: eve@example.com").subject;
+        let subject =
+            Message::AlreadyRegistered { app_url: "" }.render(Locale::En, "A\r\nBcc: eve@example.com").subject;
         assert!(!subject.contains(['\r', '\n']));
     }
 }

@@ -164,7 +164,10 @@ mod tests {
             assert_eq!(after.rotated_at, START.plus(100));
             assert_eq!(after.idle_expires_at, START.plus(100 + LIFETIMES.of(kind).idle));
             assert_eq!(after.recent_keys, [Some(key(9)), Some(key(1)), None]);
-            assert_eq!((after.id, after.created_at, after.expires_at), (before.id, before.created_at, before.expires_at));
+            assert_eq!(
+                (after.id, after.created_at, after.expires_at),
+                (before.id, before.created_at, before.expires_at)
+            );
         }
     }
 

@@ -9,7 +9,7 @@ use crate::base64url;
 
 /// The header's value cannot be a key of at least 128 random bits.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("an Idempotency-Key has 22 to 255 printable ASCII characters, at least 128 random bits")]
+#[error("an Idempotency-Key has 22 to 255 printable ASCII characters without commas, at least 128 random bits")]
 pub struct InvalidRetryKey;
 
 /// The hash of one refresh's `Idempotency-Key`, bound to the session: SHA-256, so that the table holds no key.
@@ -19,7 +19,9 @@ pub struct RetryKey([u8; 32]);
 impl RetryKey {
     /// Takes a header's value. 22 characters of base64url are the shortest text that can hold 128 bits.
     pub fn parse(text: &str, session_id: SessionId) -> Result<Self, InvalidRetryKey> {
-        if !(22..=255).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // API Gateway joins two headers of one name with a comma: no key has one.
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+        if !(22..=255).contains(&text.len()) || !is_plain {
             return Err(InvalidRetryKey);
         }
         let mut context = digest::Context::new(&digest::SHA256);
@@ -61,7 +63,14 @@ mod tests {
         let session = SessionId::random();
         assert!(RetryKey::parse("0123456789abcdefABCDEF", session).is_ok());
         assert!(RetryKey::parse("6f1f3f0a-6a0b-4c1e-8d7f-2b9c5e4d3a21", session).is_ok());
-        for short in ["", "1", "0123456789abcdefABCDE", "0123456789abcdef ABCDEF", "0123456789abcdefABCDE\u{e9}"] {
+        for short in [
+            "",
+            "1",
+            "0123456789abcdefABCDE",
+            "0123456789abcdef ABCDEF",
+            "0123456789abcdef,ABCDEF",
+            "0123456789abcdefABCDE\u{e9}",
+        ] {
             assert_eq!(RetryKey::parse(short, session), Err(InvalidRetryKey), "{short}");
         }
         assert_eq!(RetryKey::parse(&"k".repeat(256), session), Err(InvalidRetryKey));

@@ -6,7 +6,9 @@ use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionC
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, string, unavailable};
 use crate::account::{Epoch, UserId};
+use crate::base64url;
 use crate::clock::Timestamp;
+use crate::random;
 use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
 
 /// What became of an attempt to rotate.
@@ -54,6 +56,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Rotation, StoreError> {
         let fresh_key = if key.is_some() { " AND key_1 <> :key" } else { "" };
+        // Marks what this call writes: the SDK repeats an update whose answer was lost, and the repetition would take
+        // its own rotation for somebody else's.
+        let call = base64url::encode(random::bytes::<12>());
         let update = self
             .client
             .update_item()
@@ -64,7 +69,7 @@ impl Store {
             ))
             .update_expression(
                 "SET generation = :next, rotated_at = :now, idle_expires_at = :idle, \
-                 key_3 = key_2, key_2 = key_1, key_1 = :key",
+                 key_3 = key_2, key_2 = key_1, key_1 = :key, rotated_by = :call",
             )
             .expression_attribute_values(":presented", number(presented.generation.number()))
             .expression_attribute_values(":next", number(presented.generation.next().number()))
@@ -72,6 +77,7 @@ impl Store {
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":idle", number(now.plus(lifetimes.of(presented.kind).idle).unix()))
             .expression_attribute_values(":key", string(key_text(key)))
+            .expression_attribute_values(":call", string(&call))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
@@ -80,10 +86,13 @@ impl Store {
                 Ok(Rotation::Rotated(from_item(&item)?))
             }
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => match failed.item() {
-                    Some(item) => Ok(Rotation::Refused(from_item(&Item::from_attributes(item.clone()))?)),
-                    None => Ok(Rotation::Missing),
-                },
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let Some(item) = failed.item() else { return Ok(Rotation::Missing) };
+                    let item = Item::from_attributes(item.clone());
+                    let session = from_item(&item)?;
+                    let is_own = item.find_text("rotated_by") == Some(&call);
+                    Ok(if is_own { Rotation::Rotated(session) } else { Rotation::Refused(session) })
+                }
                 _ => Err(unavailable(error)),
             },
         }

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::{
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, string, unavailable, users};
 use crate::account::{
-    CODE_LIFETIME, EmailAddress, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN, SIGNUP_LIFETIME, User,
-    UserId, Username,
+    CODE_LIFETIME, EmailAddress, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN, SIGNUP_LIFETIME,
+    User, UserId, Username,
 };
 use crate::clock::Timestamp;
 use crate::locale::Locale;
@@ -56,13 +56,12 @@ pub enum AccountError {
 }
 
 impl Store {
-    /// Stores a new sign-up.
+    /// Stores a new sign-up. Without a condition, as its identifier is new: so the SDK may repeat it.
     pub async fn create_signup(&self, pending: &PendingSignup) -> Result<(), StoreError> {
         self.client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(to_item(pending).into_attributes()))
-            .condition_expression("attribute_not_exists(pk)")
             .send()
             .await
             .map_err(unavailable)?;
@@ -168,10 +167,16 @@ impl Store {
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let stored = failed.item().map(|item| from_item(&Item::from_attributes(item.clone())));
-                    let own = stored.transpose()?.filter(|pending| {
-                        now < pending.expires_at && pending.signup_id_mac.equals(&signup_id_mac)
-                    });
-                    Ok(own.map(|pending| Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.expires_at, now))))
+                    let own = stored
+                        .transpose()?
+                        .filter(|pending| now < pending.expires_at && pending.signup_id_mac.equals(&signup_id_mac));
+                    Ok(own.map(|pending| {
+                        // The SDK repeats an update whose answer was lost, and meets what it wrote itself.
+                        if pending.token_mac.equals(&token_mac) {
+                            return Resend::Due(Some(Box::new(pending)));
+                        }
+                        Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.expires_at, now))
+                    }))
                 }
                 _ => Err(unavailable(error)),
             },
@@ -210,7 +215,6 @@ impl Store {
     /// there is.
     pub async fn count_unknown_resend(&self, subject: Mac, now: Timestamp) -> Result<Resend, StoreError> {
         let day = now.unix() / SIGNUP_LIFETIME;
-        let end = Timestamp::from_unix((day + 1) * SIGNUP_LIFETIME);
         let key = Key::limit("resend", subject, &day.to_string());
         let update = self
             .client
@@ -220,13 +224,14 @@ impl Store {
             .condition_expression(format!("attribute_not_exists(pk) OR ({MAIL_IS_DUE})"))
             // A first mail is taken to have been sent before, as with a sign-up.
             .update_expression(
-                "SET mails = if_not_exists(mails, :one) + :one, mailed_at = :now, expires_at = :end, #ttl = :end",
+                "SET mails = if_not_exists(mails, :one) + :one, mailed_at = :now, \
+                 expires_at = if_not_exists(expires_at, :end), #ttl = if_not_exists(#ttl, :end)",
             )
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":max", number(MAX_MAILS))
             .expression_attribute_values(":now", number(now.unix()))
-            .expression_attribute_values(":end", number(end.unix()))
+            .expression_attribute_values(":end", number(now.plus(SIGNUP_LIFETIME).unix()))
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {

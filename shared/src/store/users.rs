@@ -114,12 +114,8 @@ impl Store {
     }
 
     async fn get(&self, key: &Key, attributes: Option<&[&str]>) -> Result<Option<Item>, StoreError> {
-        let mut request = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key.to_attributes()))
-            .consistent_read(true);
+        let mut request =
+            self.client.get_item().table_name(&self.table).set_key(Some(key.to_attributes())).consistent_read(true);
         if let Some(attributes) = attributes {
             // The names go through placeholders: `status`, say, is reserved.
             let placeholders: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();

@@ -47,7 +47,8 @@ impl<'a> Compact<'a> {
 
     /// The payload, if `key` signed it as a token of type `typ`.
     pub(super) fn verify(&self, key: &PublicKey, typ: &str) -> Option<Vec<u8>> {
-        let expected = self.header.alg == key.algorithm.as_str() && self.header.typ == typ && self.header.kid == key.kid;
+        let expected =
+            self.header.alg == key.algorithm.as_str() && self.header.typ == typ && self.header.kid == key.kid;
         // Spelled in one way only; AWS-LC checks the length and range of what it spells.
         base64url::decode(self.signature)?;
         let algorithm = key.algorithm.of_jsonwebtoken();

@@ -362,11 +362,8 @@ mod tests {
 
     #[test]
     fn the_newest_active_key_signs() {
-        let slotted = |slot, active_from| Slotted {
-            slot,
-            active_from: Timestamp::from_unix(active_from),
-            key: Arc::new(slot),
-        };
+        let slotted =
+            |slot, active_from| Slotted { slot, active_from: Timestamp::from_unix(active_from), key: Arc::new(slot) };
         let keys = [slotted(1, 0), slotted(2, 50), slotted(3, 200)];
         assert_eq!(newest_active(&keys, Timestamp::from_unix(100), |_| true).as_deref(), Some(&2));
         assert_eq!(newest_active(&keys, Timestamp::from_unix(200), |_| true).as_deref(), Some(&3));
