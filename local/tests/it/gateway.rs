@@ -113,6 +113,15 @@ async fn pages_of_the_local_stack() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_mailbox_shows_mails_without_running_them() {
+    let stack = Stack::with(&[("ServiceName", "<script>alert(1)</script><img src=x>")]).await;
+    stack.sign_up(&Person::named("alice")).await;
+    let page = stack.browser().get("/_local/mail").send().await.expect(200).text();
+    assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    assert!(page.contains("sandbox") && page.contains("srcdoc="), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_mailbox_is_for_nobody_else_s_page() {
     let stack = Stack::with(&[("AllowedOrigins", "https://app.example.test")]).await;
     stack.sign_up(&Person::named("alice")).await;

@@ -20,6 +20,7 @@ mod machine;
 mod requests;
 mod secrets;
 mod sessions;
+mod storage;
 
 mod authorizer;
 mod budget;

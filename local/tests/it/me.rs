@@ -96,6 +96,7 @@ async fn a_busy_browser_stays_signed_in() {
     let in_flight = stack.browser();
     in_flight.put_cookie("access", &first);
     in_flight.post("/refresh").send().await.expect(200);
+    browser.put_cookie("access", &in_flight.cookie("access").expect("a cookie"));
 
     for _ in 0..40 {
         stack.clock.advance(1000);

@@ -279,3 +279,44 @@ async fn memory_leaves_nothing_behind() {
     child.wait().expect("an end");
     assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
 }
+
+#[tokio::test]
+async fn the_log_holds_no_secret_and_no_address() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let errors = std::fs::File::create(&log).expect("a file");
+    let mut child = command(&["--memory", "--port", "0"]).stderr(errors).spawn().expect("the binary starts");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    let url = ready(&mut output);
+    let process = Process { child, output, url };
+
+    let (_, signup) = process.post("/signup", signup("alice")).await;
+    let mail = process.mails().await.pop().expect("a mail");
+    let wrong = json!({"signup_id": signup["signup_id"], "code": "00000000", "client": "app"});
+    process.post("/verify", wrong).await;
+    let proof = json!({"signup_id": signup["signup_id"], "code": code(&mail), "client": "app"});
+    let (status, session) = process.post("/verify", proof).await;
+    assert_eq!(status, 201, "{session}");
+    process.post("/login", json!({"username": "alice", "password": "a wrong password", "client": "app"})).await;
+    process.post("/signup", json!({"username": "alice", "email": "other@example.test"})).await;
+    let key = retry_key();
+    let refresh = json!({"refresh": session["token"]["refresh"]});
+    let (_, rotated) = process.post_with("/refresh", refresh.clone(), &[("idempotency-key", &key)]).await;
+    // Reuse, which is a security event and is logged.
+    let (status, answer) = process.post("/refresh", refresh).await;
+    assert_eq!((status, &answer["code"]), (401, &json!("token_reused")));
+    process.kill();
+
+    let log = std::fs::read_to_string(&log).expect("the log");
+    assert!(log.contains("refresh_token_reused"), "{log}");
+    let token = mail["text"].as_str().and_then(|text| text.split_once("token=")).expect("a link").1;
+    let token = token.split_whitespace().next().expect("a token");
+    let texts =
+        [&signup["signup_id"], &session["token"]["access"], &session["token"]["refresh"], &rotated["token"]["access"]];
+    let texts = texts.map(|value| value.as_str().expect("a text"));
+    for secret in
+        texts.into_iter().chain([token, &code(&mail), &key, "seven quiet llamas", "a wrong password", "@example.test"])
+    {
+        assert!(!log.contains(secret), "{secret} is in the log: {log}");
+    }
+}
