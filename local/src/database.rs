@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::template::Table;
 
 /// How often items past their TTL are removed. DynamoDB takes days, so nothing may depend on it.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// The database cannot be used.
 #[derive(Debug, Error)]

@@ -132,10 +132,10 @@ async fn read(mut body: Body) -> Option<Vec<u8>> {
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(data) = frame.ok()?.into_data() else { continue };
         total += data.len();
-        match total {
-            ..=MAX_BODY => bytes.extend_from_slice(&data),
-            ..=MAX_DRAINED => bytes.clear(),
-            _ => return None,
+        if total <= MAX_BODY {
+            bytes.extend_from_slice(&data);
+        } else if total > MAX_DRAINED {
+            return None;
         }
     }
     (total <= MAX_BODY).then_some(bytes)

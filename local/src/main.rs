@@ -1,5 +1,7 @@
 //! `cargo run`: starts the local stack and stops it on Ctrl-C or SIGTERM.
 
+#![expect(clippy::print_stdout, reason = "where the stack listens is its output")]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -157,6 +157,7 @@ fn argon2id(
     Ok(output)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`, which passes by value")]
 fn fail(error: impl ToString) -> HashError {
     HashError(error.to_string())
 }

@@ -6,6 +6,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 ///
 /// # Panics
 /// When the operating system has no randomness to give; nothing safe can be done then.
+#[expect(clippy::disallowed_methods, reason = "this is the one door for randomness")]
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system's random generator works");

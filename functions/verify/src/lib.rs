@@ -136,15 +136,15 @@ impl From<VerifyError> for Problem {
             VerifyError::Proof => Self::new(Code::InvalidRequest).with_detail(error),
             VerifyError::ForeignForm => Self::new(Code::CsrfRejected),
             VerifyError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
-            VerifyError::Invalid => Self::new(Code::InvalidVerification),
+            VerifyError::Invalid | VerifyError::Account(AccountError::AlreadyCompleted(_)) => {
+                Self::new(Code::InvalidVerification)
+            }
             VerifyError::ConfirmationRequired => Self::new(Code::ConfirmationRequired).with_detail(error),
             VerifyError::WrongPassword => Self::new(Code::InvalidCredentials),
             VerifyError::Account(AccountError::EmailTaken) => Self::new(Code::EmailTaken),
             VerifyError::Account(AccountError::UsernameTaken) => Self::new(Code::UsernameTaken),
-            VerifyError::Account(AccountError::AlreadyCompleted(_)) => Self::new(Code::InvalidVerification),
-            VerifyError::Account(AccountError::Store(error)) => error.into(),
             VerifyError::Hash(error) => error.into(),
-            VerifyError::Store(error) => error.into(),
+            VerifyError::Store(error) | VerifyError::Account(AccountError::Store(error)) => error.into(),
             VerifyError::Keys(error) => error.into(),
         }
     }

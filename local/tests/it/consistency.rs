@@ -138,6 +138,16 @@ fn the_readme_s_routes_are_the_template_s() {
 }
 
 #[test]
+fn every_error_code_is_reached_by_a_test() {
+    let files = names("local/tests/it").into_iter().filter(|name| name != "consistency.rs" && name.contains(".rs"));
+    let tests: String = files.map(|name| read(&format!("local/tests/it/{name}"))).collect();
+    for code in shared::http::Code::ALL {
+        let name = format!("\"{}\"", code.as_str());
+        assert!(tests.contains(&name), "no test expects {name}");
+    }
+}
+
+#[test]
 fn the_documents_that_every_reader_needs_are_there() {
     for file in [
         "README.md",

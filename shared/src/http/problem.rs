@@ -98,7 +98,7 @@ pub struct Problem {
     retry_after: Option<u64>,
     bearer_challenge: bool,
     clear_cookies: bool,
-    page: Option<Response>,
+    page: Option<Box<Response>>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -150,7 +150,7 @@ impl Problem {
     /// Shows a person this page instead of JSON; the status is the problem's.
     #[must_use]
     pub fn shown_as(mut self, page: Response) -> Self {
-        self.page = Some(page);
+        self.page = Some(Box::new(page));
         self
     }
 
@@ -208,7 +208,7 @@ impl Problem {
             request_id: status.is_server_error().then_some(request_id),
         };
         let json = || Response::new(Body::Text(serde_json::to_string(&members).unwrap_or_default()));
-        let mut response = self.page.unwrap_or_else(json);
+        let mut response = self.page.map_or_else(json, |page| *page);
         *response.status_mut() = status;
         let headers = response.headers_mut();
         if !has_page {

@@ -13,7 +13,7 @@ use crate::base64url;
 pub struct InvalidRetryKey;
 
 /// The hash of one refresh's `Idempotency-Key`, bound to the session: SHA-256, so that the table holds no key.
-#[derive(Clone, Copy, Debug, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub struct RetryKey([u8; 32]);
 
 impl RetryKey {

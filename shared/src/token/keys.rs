@@ -270,7 +270,7 @@ impl KeyRing {
         if self.macs.younger_than(UNKNOWN_KEY_COOLDOWN, now).is_some() {
             return Ok(None);
         }
-        Ok(find(&*self.load_macs(now).await?))
+        Ok(find(&self.load_macs(now).await?))
     }
 
     /// The key for new access tokens.
@@ -302,7 +302,7 @@ impl KeyRing {
         if self.public.younger_than(UNKNOWN_KEY_COOLDOWN, now).is_some() {
             return Ok(None);
         }
-        Ok(find(&*self.load_public(now).await?))
+        Ok(find(&self.load_public(now).await?))
     }
 
     /// The key set to publish (RFC 7517 §5).

@@ -33,7 +33,6 @@ pub(crate) struct DatabaseCall {
     pub(crate) operation: String,
     /// What the SDK sent.
     pub(crate) request: Value,
-
     read_units: f64,
     write_units: f64,
     started: u64,
