@@ -394,6 +394,21 @@ async fn lost_answers_of_a_sign_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lost_answers_of_a_resend() {
+    let stack = Stack::with_proxy(&[]).await;
+    let alice = Person::named("alice");
+    let (signup_id, _) = stack.sign_up(&alice).await;
+    stack.clock.advance(60);
+    for id in [signup_id.as_str(), "nothing"] {
+        stack.proxy().fail("UpdateItem", Fault::LostAnswer, 1);
+        stack.client().post("/signup/resend").json(json!({"signup_id": id})).send().await.expect(202);
+        assert_eq!(stack.proxy().heal(), 0);
+    }
+    let mail = stack.mail_to(&alice.email).await;
+    stack.verify(json!({"signup_id": signup_id, "token": mail.token(), "client": "app"})).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lost_answers_of_a_login() {
     let stack = Stack::with_proxy(&[]).await;
     let alice = stack.person("alice").await;

@@ -136,6 +136,8 @@ async fn one_name_and_one_password() {
         json!({"username": "alice", "password": alice.password, "remember": "yes"}),
         json!({"username": ["alice"], "password": alice.password}),
         json!([]),
+        // serde alone would take this for an object.
+        json!(["alice", null, alice.password]),
         json!("alice"),
         json!(null),
     ] {

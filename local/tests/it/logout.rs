@@ -124,6 +124,20 @@ async fn everywhere_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn everywhere_is_not_for_whoever_found_an_old_refresh_token() {
+    let stack = Stack::start().await;
+    let (alice, old) = stack.person_with_session("alice").await;
+    let new = AppSession::of(&stack.refresh(&old.refresh, None).await.expect(200));
+    let other = stack.app(&alice).await;
+    let body = json!({"refresh": old.refresh, "everywhere": true});
+    stack.client().post("/logout").json(body).send().await.expect_problem(401, "session_ended");
+    stack.me(&other.access).await.expect(200);
+    let body = json!({"refresh": new.refresh, "everywhere": true});
+    stack.client().post("/logout").json(body).send().await.expect(204);
+    stack.me(&other.access).await.expect_problem(401, "session_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn everywhere_needs_a_live_credential() {
     let stack = Stack::start().await;
     let (alice, app) = stack.person_with_session("alice").await;

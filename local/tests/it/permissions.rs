@@ -109,9 +109,10 @@ fn named(request: &Value) -> BTreeSet<String> {
         let text = request[expression].as_str().unwrap_or_default();
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_#:".contains(c));
         for word in words.filter(|word| !word.is_empty() && !word.starts_with(':') && !WORDS.contains(word)) {
-            let name = match word.starts_with('#') {
-                true => request["ExpressionAttributeNames"][word].as_str().expect("a placeholder's name"),
-                false => word,
+            let name = if word.starts_with('#') {
+                request["ExpressionAttributeNames"][word].as_str().expect("a placeholder's name")
+            } else {
+                word
             };
             names.insert(name.to_owned());
         }

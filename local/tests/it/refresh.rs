@@ -128,6 +128,16 @@ async fn keys_have_128_bits_at_least() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_key_at_most() {
+    let stack = Stack::start().await;
+    let (_, session) = stack.person_with_session("alice").await;
+    let call = stack.client().post("/refresh").json(json!({"refresh": session.refresh}));
+    let answer = call.retry_key(&retry_key()).retry_key(&retry_key()).send().await;
+    answer.expect_problem(400, "invalid_request");
+    stack.refresh(&session.refresh, None).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_say_what_the_contract_says() {
     let stack = Stack::start().await;
     let (_, session) = stack.person_with_session("alice").await;
