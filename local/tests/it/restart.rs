@@ -246,6 +246,29 @@ async fn one_process_for_one_folder() {
 }
 
 #[tokio::test]
+async fn another_database_may_be_given() {
+    let database = local::database::Database::start(None).await.expect("a database");
+    let arguments = ["--memory", "--port", "0", "--dynamodb-endpoint", database.endpoint()];
+    let process = Process::start(&arguments);
+    process.person("alice").await;
+    process.kill();
+    // The users are there, and tables that exist already are no error.
+    let process = Process::start(&arguments);
+    assert_eq!(process.post("/login", login("alice")).await.0, 200);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_idle_connection_does_not_keep_it_running() {
+    let mut process = Process::start(&["--memory", "--port", "0"]);
+    let address = process.url.trim_start_matches("http://").to_owned();
+    let idle = std::net::TcpStream::connect(address).expect("a connection");
+    process.signal("TERM");
+    assert_eq!(process.child.wait().expect("an end").code(), Some(0));
+    drop(idle);
+}
+
+#[tokio::test]
 async fn parameters_reach_the_functions() {
     let process = Process::start(&[
         "--memory",

@@ -26,6 +26,8 @@ use thiserror::Error;
 
 use item::{Item, Key};
 
+use crate::{base64url, random};
+
 /// The database did not do what was asked.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -96,6 +98,15 @@ impl Store {
 const BATCH_ATTEMPTS: u32 = 4;
 /// The wait before the first repetition, doubled with each.
 const BATCH_BACKOFF: Duration = Duration::from_millis(25);
+
+/// The attribute that holds the mark of the call that last wrote an item.
+const WRITTEN_BY: &str = "written_by";
+
+/// The mark of one call. The SDK repeats a call whose answer was lost; a repetition whose condition fails knows by the
+/// mark that it met what it wrote itself.
+fn call_mark() -> String {
+    base64url::encode(random::bytes::<12>())
+}
 
 /// `S`, the type of nearly every attribute.
 fn string(text: impl Into<String>) -> AttributeValue {

@@ -4,11 +4,9 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, string, unavailable};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, unavailable};
 use crate::account::{Epoch, UserId};
-use crate::base64url;
 use crate::clock::Timestamp;
-use crate::random;
 use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
 
 /// What became of an attempt to rotate.
@@ -56,9 +54,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Rotation, StoreError> {
         let fresh_key = if key.is_some() { " AND key_1 <> :key" } else { "" };
-        // Marks what this call writes: the SDK repeats an update whose answer was lost, and the repetition would take
-        // its own rotation for somebody else's.
-        let call = base64url::encode(random::bytes::<12>());
+        let call = call_mark();
         let update = self
             .client
             .update_item()
@@ -69,7 +65,7 @@ impl Store {
             ))
             .update_expression(
                 "SET generation = :next, rotated_at = :now, idle_expires_at = :idle, \
-                 key_3 = key_2, key_2 = key_1, key_1 = :key, rotated_by = :call",
+                 key_3 = key_2, key_2 = key_1, key_1 = :key, written_by = :call",
             )
             .expression_attribute_values(":presented", number(presented.generation.number()))
             .expression_attribute_values(":next", number(presented.generation.next().number()))
@@ -90,7 +86,7 @@ impl Store {
                     let Some(item) = failed.item() else { return Ok(Rotation::Missing) };
                     let item = Item::from_attributes(item.clone());
                     let session = from_item(&item)?;
-                    let is_own = item.find_text("rotated_by") == Some(&call);
+                    let is_own = item.find_text(WRITTEN_BY) == Some(&call);
                     Ok(if is_own { Rotation::Rotated(session) } else { Rotation::Refused(session) })
                 }
                 _ => Err(unavailable(error)),

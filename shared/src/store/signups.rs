@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, string, unavailable, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, unavailable, users};
 use crate::account::{
     CODE_LIFETIME, EmailAddress, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN, SIGNUP_LIFETIME,
     User, UserId, Username,
@@ -216,6 +216,7 @@ impl Store {
     pub async fn count_unknown_resend(&self, subject: Mac, now: Timestamp) -> Result<Resend, StoreError> {
         let day = now.unix() / SIGNUP_LIFETIME;
         let key = Key::limit("resend", subject, &day.to_string());
+        let call = call_mark();
         let update = self
             .client
             .update_item()
@@ -224,10 +225,11 @@ impl Store {
             .condition_expression(format!("attribute_not_exists(pk) OR ({MAIL_IS_DUE})"))
             // A first mail is taken to have been sent before, as with a sign-up.
             .update_expression(
-                "SET mails = if_not_exists(mails, :one) + :one, mailed_at = :now, \
+                "SET mails = if_not_exists(mails, :one) + :one, mailed_at = :now, written_by = :call, \
                  expires_at = if_not_exists(expires_at, :end), #ttl = if_not_exists(#ttl, :end)",
             )
             .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":call", string(&call))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":max", number(MAX_MAILS))
             .expression_attribute_values(":now", number(now.unix()))
@@ -239,6 +241,9 @@ impl Store {
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let item = Item::from_attributes(failed.item().cloned().unwrap_or_default());
+                    if item.find_text(WRITTEN_BY) == Some(&call) {
+                        return Ok(Resend::Due(None));
+                    }
                     let wait = wait(item.number("mails")?, item.time("mailed_at")?, item.time("expires_at")?, now);
                     Ok(Resend::NotYet(wait))
                 }
