@@ -22,8 +22,8 @@ struct Arguments {
     /// The directory for users, sessions and mails.
     #[arg(long, default_value = ".latchkey")]
     data: PathBuf,
-    /// Keep nothing on disk.
-    #[arg(long, conflicts_with = "data")]
+    /// Keep nothing on disk, whatever --data says.
+    #[arg(long)]
     memory: bool,
     /// Set a parameter of template.yaml; may be repeated.
     #[arg(long, value_name = "PARAMETER=VALUE", value_parser = parameter)]

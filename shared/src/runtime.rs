@@ -90,12 +90,13 @@ impl Service<Request> for Endpoint {
     }
 }
 
-/// Surrounds a handler with what all endpoints share: the check of the origin before it, and after it errors as
-/// problems, failures in the log, and `Cache-Control: no-store` unless the handler said otherwise.
+/// Surrounds a handler with what all endpoints share: what the request brought and the check of its origin before it,
+/// and after it errors as problems, failures in the log, and `Cache-Control: no-store` unless the handler said
+/// otherwise.
 pub fn endpoint<D, H, F, E>(platform: &Platform, deps: D, handle: H) -> Endpoint
 where
     D: Send + Sync + 'static,
-    H: Fn(Arc<D>, Request) -> F + Send + Sync + 'static,
+    H: Fn(Arc<D>, Request, Inbound) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Response, E>> + Send + 'static,
     E: Into<Problem>,
 {
@@ -105,39 +106,42 @@ where
         let (config, deps, handle) = (Arc::clone(&config), Arc::clone(&deps), Arc::clone(&handle));
         Box::pin(async move {
             let request_id = request_id(&request);
-            let inbound = Inbound::of_request(&config, &request);
-            let outcome = match check_origin(&config, inbound.as_ref(), &request) {
-                Ok(()) => handle(deps, request).await.map_err(Into::into),
-                Err(problem) => Err(problem),
+            let mut response = match admit(&config, &request) {
+                Ok(inbound) => match handle(deps, request, inbound.clone()).await {
+                    Ok(response) => response,
+                    Err(error) => refuse(error.into(), Some(&inbound), &config, &request_id),
+                },
+                Err(problem) => refuse(problem, None, &config, &request_id),
             };
-            let mut response = outcome.unwrap_or_else(|problem| {
-                log(&problem, &request_id);
-                let clears_cookies = problem.clears_cookies();
-                let mut response = problem.into_response(&request_id);
-                if let (true, Ok(inbound)) = (clears_cookies, &inbound)
-                    && inbound.has_cookies()
-                {
-                    Cookies::new(&config, &inbound.api_url).clear_all(&mut response);
-                }
-                response
-            });
             response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             response
         })
     }))
 }
 
-fn check_origin(config: &Config, inbound: Result<&Inbound, &Problem>, request: &Request) -> Result<(), Problem> {
-    let Ok(inbound) = inbound else {
-        return Err(Problem::new(Code::Internal).caused_by("the event names no domain, and API_URL is empty"));
-    };
+/// What a request brought, if its origin is allowed.
+fn admit(config: &Config, request: &Request) -> Result<Inbound, Problem> {
+    let inbound = Inbound::of_request(config, request)?;
     let own = inbound.api_url.origin();
     let (method, headers) = (request.method(), request.headers());
     if csrf::is_allowed(method, headers, inbound.has_cookies(), own, &config.allowed_origins) {
-        Ok(())
+        Ok(inbound)
     } else {
         Err(Problem::new(Code::CsrfRejected))
     }
+}
+
+/// The answer to a request that failed. A failure of ours is logged, once, here.
+fn refuse(problem: Problem, inbound: Option<&Inbound>, config: &Config, request_id: &str) -> Response {
+    if problem.code().status().is_server_error() {
+        tracing::error!(request_id, code = problem.code().as_str(), causes = problem.causes(), "request failed");
+    }
+    let clears_cookies = problem.clears_cookies();
+    let mut response = problem.into_response(request_id);
+    if let Some(inbound) = inbound.filter(|inbound| clears_cookies && inbound.has_cookies()) {
+        Cookies::new(config, &inbound.api_url).clear_all(&mut response);
+    }
+    response
 }
 
 /// API Gateway's identifier of the request, which clients see in 5xx answers.
@@ -149,18 +153,11 @@ fn request_id(request: &Request) -> String {
     from_gateway.or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone())).unwrap_or_default()
 }
 
-/// Logs a failure of ours, once.
-fn log(problem: &Problem, request_id: &str) {
-    if problem.code().status().is_server_error() {
-        tracing::error!(request_id, code = problem.code().as_str(), causes = problem.causes(), "request failed");
-    }
-}
-
 /// Runs a function until the Lambda service ends it: on one thread, since an instance serves one request at a time.
 pub fn run<D, H, F, E>(compose: impl FnOnce(&Platform) -> D, handle: H) -> Result<(), lambda_http::Error>
 where
     D: Send + Sync + 'static,
-    H: Fn(Arc<D>, Request) -> F + Send + Sync + 'static,
+    H: Fn(Arc<D>, Request, Inbound) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Response, E>> + Send + 'static,
     E: Into<Problem>,
 {

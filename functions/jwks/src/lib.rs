@@ -11,6 +11,7 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 use shared::clock::Clock;
+use shared::http::credentials::Inbound;
 use shared::http::{Problem, Response, json};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::token::keys::Jwk;
@@ -52,7 +53,7 @@ impl From<JwksError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, _request: Request) -> Result<Response, JwksError> {
+pub async fn handle(deps: Arc<Deps>, _request: Request, _inbound: Inbound) -> Result<Response, JwksError> {
     let keys = deps.keys.published_keys(deps.clock.now()).await?;
     // Nobody may keep it that there are no keys yet: the first sign-in makes one.
     let cache = if keys.is_empty() { "no-store" } else { "public, max-age=300" };

@@ -74,9 +74,6 @@ pub enum LoginError {
     /// The body is not what the endpoint takes.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The event cannot be answered.
-    #[error("the event cannot be answered")]
-    Inbound(Problem),
     /// Both a name and an address, or neither.
     #[error("either username or email is required")]
     Identifier,
@@ -98,7 +95,6 @@ impl From<LoginError> for Problem {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Body(error) => error.into(),
-            LoginError::Inbound(problem) => problem,
             LoginError::Identifier => Self::new(Code::InvalidRequest).with_detail(error),
             LoginError::InvalidCredentials => Self::new(Code::InvalidCredentials),
             LoginError::Hash(error) => error.into(),
@@ -109,8 +105,7 @@ impl From<LoginError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, LoginError> {
-    let inbound = Inbound::of_request(&deps.config, &request).map_err(LoginError::Inbound)?;
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, LoginError> {
     let LoginRequest { username, email, password, client, remember } = json::parse(&request)?;
     let identifier = identifier(username.as_deref(), email.as_deref())?;
     let password = password.to_compare().ok_or(LoginError::InvalidCredentials)?;

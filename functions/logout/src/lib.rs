@@ -64,9 +64,6 @@ pub enum LogoutError {
     /// The body is not what the endpoint takes.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The event cannot be answered.
-    #[error("the event cannot be answered")]
-    Inbound(Problem),
     /// A token in the body or the header is not genuine.
     #[error("the token is not valid")]
     Invalid,
@@ -85,7 +82,6 @@ impl From<LogoutError> for Problem {
     fn from(error: LogoutError) -> Self {
         match error {
             LogoutError::Body(error) => error.into(),
-            LogoutError::Inbound(problem) => problem,
             LogoutError::Invalid => Self::new(Code::TokenInvalid),
             LogoutError::Caller(error) => error.into(),
             LogoutError::Store(error) => error.into(),
@@ -95,8 +91,7 @@ impl From<LogoutError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, LogoutError> {
-    let inbound = Inbound::of_request(&deps.config, &request).map_err(LogoutError::Inbound)?;
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, LogoutError> {
     let LogoutRequest { refresh, everywhere } = json::parse_or_default(&request)?;
     let now = deps.clock.now();
 

@@ -54,9 +54,6 @@ struct MeResponse<'a> {
 /// Why nobody is shown.
 #[derive(Debug, Error)]
 pub enum MeError {
-    /// The event cannot be answered.
-    #[error("the event cannot be answered")]
-    Inbound(Problem),
     /// Nobody is signed in.
     #[error(transparent)]
     Caller(#[from] CallerError),
@@ -68,7 +65,6 @@ pub enum MeError {
 impl From<MeError> for Problem {
     fn from(error: MeError) -> Self {
         match error {
-            MeError::Inbound(problem) => problem,
             MeError::Caller(error) => error.into(),
             MeError::Keys(error) => error.into(),
         }
@@ -76,8 +72,7 @@ impl From<MeError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, MeError> {
-    let inbound = Inbound::of_request(&deps.config, &request).map_err(MeError::Inbound)?;
+pub async fn handle(deps: Arc<Deps>, _request: Request, inbound: Inbound) -> Result<Response, MeError> {
     let now = deps.clock.now();
     let caller = Caller::authenticate(&inbound, &deps.keys, &deps.store, now).await?;
 

@@ -61,9 +61,6 @@ pub enum RefreshError {
     /// The body is not what the endpoint takes.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The event cannot be answered.
-    #[error("the event cannot be answered")]
-    Inbound(Problem),
     /// The `Idempotency-Key` has less than 128 bits.
     #[error(transparent)]
     Key(#[from] InvalidRetryKey),
@@ -110,7 +107,6 @@ impl From<RefreshError> for Problem {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Body(error) => error.into(),
-            RefreshError::Inbound(problem) => problem,
             RefreshError::Key(_) | RefreshError::UnchangedKey => Self::new(Code::InvalidRequest).with_detail(error),
             RefreshError::Missing => Self::new(Code::TokenMissing),
             RefreshError::Invalid => Self::new(Code::TokenInvalid),
@@ -126,8 +122,7 @@ impl From<RefreshError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, RefreshError> {
-    let inbound = Inbound::of_request(&deps.config, &request).map_err(RefreshError::Inbound)?;
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, RefreshError> {
     let RefreshRequest { refresh } = json::parse_or_default(&request)?;
     let now = deps.clock.now();
     let (session, presented) = credential(&deps, refresh.as_deref(), &inbound, now).await?;

@@ -104,9 +104,6 @@ pub enum SignupError {
     /// The body is not what the endpoint takes.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The event cannot be answered.
-    #[error("the event cannot be answered")]
-    Inbound(Problem),
     /// Not a user name.
     #[error(transparent)]
     Username(#[from] InvalidUsername),
@@ -143,7 +140,6 @@ impl From<SignupError> for Problem {
     fn from(error: SignupError) -> Self {
         match error {
             SignupError::Body(error) => error.into(),
-            SignupError::Inbound(problem) => problem,
             SignupError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
             SignupError::Email(error) => Self::new(Code::InvalidEmail).with_detail(error),
             SignupError::Password(error) => Self::new(Code::WeakPassword).with_detail(error),
@@ -159,16 +155,15 @@ impl From<SignupError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, SignupError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, SignupError> {
     if request.uri().path().ends_with("/resend") {
-        resend(&deps, &request).await
+        resend(&deps, &request, &inbound).await
     } else {
-        signup(&deps, &request).await
+        signup(&deps, &request, &inbound).await
     }
 }
 
-async fn signup(deps: &Deps, request: &Request) -> Result<Response, SignupError> {
-    let inbound = Inbound::of_request(&deps.config, request).map_err(SignupError::Inbound)?;
+async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, SignupError> {
     let SignupRequest { username, email, password, locale, client } = json::parse(request)?;
     let username = Username::parse(&username)?;
     let email = EmailAddress::parse(&email)?;
@@ -186,7 +181,7 @@ async fn signup(deps: &Deps, request: &Request) -> Result<Response, SignupError>
     let (pending, signup_id, secrets) =
         PendingSignup::start(email, username, password_hash, locale, taken.email, &key, now);
     deps.store.create_signup(&pending).await?;
-    mail(deps, &pending, &secrets, &inbound).await?;
+    mail(deps, &pending, &secrets, inbound).await?;
 
     let signup_id = signup_id.expose();
     let body = SignupResponse { signup_id: signup_id.clone(), expires_in: SIGNUP_LIFETIME };
@@ -198,8 +193,7 @@ async fn signup(deps: &Deps, request: &Request) -> Result<Response, SignupError>
     Ok(response)
 }
 
-async fn resend(deps: &Deps, request: &Request) -> Result<Response, SignupError> {
-    let inbound = Inbound::of_request(&deps.config, request).map_err(SignupError::Inbound)?;
+async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, SignupError> {
     let ResendRequest { signup_id } = json::parse_or_default(request)?;
     let signup_id = signup_id.or(inbound.signup_cookie.clone()).ok_or(SignupError::NoSignupId)?;
     let now = deps.clock.now();
@@ -216,7 +210,7 @@ async fn resend(deps: &Deps, request: &Request) -> Result<Response, SignupError>
         Resend::Due(pending) => pending.filter(|pending| pending.completed.is_none()),
     };
     if let (Some(before), Some((secrets, token_mac))) = (pending, secrets)
-        && let Err(error) = mail(deps, &before, &secrets, &inbound).await
+        && let Err(error) = mail(deps, &before, &secrets, inbound).await
     {
         // The link of the last mail lives on, and the same request may come again at once.
         deps.store.undo_renewal(&before, token_mac).await?;

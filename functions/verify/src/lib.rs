@@ -93,9 +93,6 @@ pub enum VerifyError {
     /// The body is not what the endpoint takes.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The event cannot be answered.
-    #[error("the event cannot be answered")]
-    Inbound(Problem),
     /// Both a code and a token, or neither, or a code without `signup_id`.
     #[error("either signup_id and code, or a token, are required")]
     Proof,
@@ -132,7 +129,6 @@ impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Body(error) => error.into(),
-            VerifyError::Inbound(problem) => problem,
             VerifyError::Proof => Self::new(Code::InvalidRequest).with_detail(error),
             VerifyError::ForeignForm => Self::new(Code::CsrfRejected),
             VerifyError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
@@ -151,8 +147,7 @@ impl From<VerifyError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request) -> Result<Response, Problem> {
-    let inbound = Inbound::of_request(&deps.config, &request)?;
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     if request.method() == Method::GET {
         return Ok(show(&deps, &request, &inbound));
     }
@@ -237,8 +232,7 @@ const fn page_problem(error: &VerifyError) -> PageProblem {
         | VerifyError::Username(_)
         | VerifyError::Invalid
         | VerifyError::Account(AccountError::AlreadyCompleted(_)) => PageProblem::InvalidLink,
-        VerifyError::Inbound(_)
-        | VerifyError::Account(AccountError::Store(_))
+        VerifyError::Account(AccountError::Store(_))
         | VerifyError::Hash(_)
         | VerifyError::Store(_)
         | VerifyError::Keys(_) => PageProblem::TryLater,

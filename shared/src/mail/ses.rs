@@ -1,8 +1,7 @@
 //! The sender: SES v2's `SendEmail`.
 
 use aws_sdk_sesv2::Client;
-use aws_sdk_sesv2::error::BuildError;
-use aws_sdk_sesv2::operation::send_email::SendEmailError;
+use aws_sdk_sesv2::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message as SesMessage};
 use thiserror::Error;
 
@@ -10,14 +9,14 @@ use super::messages::Message;
 use crate::account::EmailAddress;
 use crate::locale::Locale;
 
-/// A mail that was not sent.
+/// A mail that was not sent. What SES says of it is not kept, as its words name addresses; its code is.
 #[derive(Debug, Error)]
 pub enum MailError {
-    /// SES will not send it, however often it is asked: a sender that is not verified, say.
-    #[error("the mail was refused")]
-    Refused(#[source] Box<SendEmailError>),
-    /// SES did not answer, or not now.
-    #[error("mail is unavailable")]
+    /// SES refused: for good, as with a sender that is not verified, or for now, as with too many mails a second.
+    #[error("SES refused the mail: {0}")]
+    Refused(String),
+    /// SES did not answer.
+    #[error("SES did not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -53,12 +52,9 @@ impl Mailer {
             .content(EmailContent::builder().simple(message).build())
             .send()
             .await
-            .map_err(|error| match error.into_service_error() {
-                refused @ (SendEmailError::MessageRejected(_)
-                | SendEmailError::BadRequestException(_)
-                | SendEmailError::MailFromDomainNotVerifiedException(_)
-                | SendEmailError::NotFoundException(_)) => MailError::Refused(Box::new(refused)),
-                other => MailError::Unavailable(other.into()),
+            .map_err(|error| match error.as_service_error() {
+                Some(refusal) => MailError::Refused(refusal.code().unwrap_or("no code").to_owned()),
+                None => MailError::Unavailable(error.into()),
             })?;
         Ok(())
     }
