@@ -1,5 +1,6 @@
 //! The default authorizer, which guards whatever anyone adds: here `GET` and `POST /ping`, one more function in a copy
-//! of the template, that says nothing of authorization and answers with what the authorizer handed on.
+//! of the template, that says nothing of authorization and answers with what the authorizer handed on (and at
+//! `/echo/{id}` with the whole event).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ const PING: &str = "
         Fail:
           Type: HttpApi
           Properties: { ApiId: !Ref API, Path: /panic, Method: GET }
+        Echo:
+          Type: HttpApi
+          Properties: { ApiId: !Ref API, Path: '/echo/{id}', Method: ANY }
 ";
 
 /// Options of a stack with one more function.
@@ -36,8 +40,9 @@ pub(crate) fn with_ping(parameters: &[(&str, &str)]) -> Options {
     let ping: ExtraFunction = Arc::new(|event: Value| {
         Box::pin(async move {
             assert_ne!(event["rawPath"], "/panic", "this function was asked to panic");
-            let context = &event["requestContext"]["authorizer"]["lambda"];
-            json!({"statusCode": 200, "headers": {"content-type": "application/json"}, "body": context.to_string()})
+            let is_echo = event["routeKey"] == "ANY /echo/{id}";
+            let body = if is_echo { &event } else { &event["requestContext"]["authorizer"]["lambda"] };
+            json!({"statusCode": 200, "headers": {"content-type": "application/json"}, "body": body.to_string()})
         })
     });
     Options { template: Some(template()), extra_functions: vec![("ping".to_owned(), ping)], ..options(parameters) }

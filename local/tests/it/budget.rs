@@ -177,3 +177,60 @@ async fn the_authorizer() {
         stack.within(check, &budget, 200, client.get("/ping").bearer(&app.access)).await;
     }
 }
+
+/// Everything that anybody does, once.
+async fn everything(stack: &Stack, alice: &Person) {
+    let client = stack.client();
+    let person = Person::named("everybody");
+    let (signup_id, _) = stack.sign_up(&person).await;
+    stack.clock.advance(60);
+    client.post("/signup/resend").json(json!({"signup_id": signup_id})).send().await.expect(202);
+    client.post("/signup/resend").json(json!({"signup_id": "nothing"})).send().await.expect(202);
+    let mail = stack.mail_to(&person.email).await;
+    client.get(&format!("/verify?token={}", mail.token())).send().await.expect(200);
+    stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
+    stack.verify(json!({"token": mail.token(), "password": person.password, "client": "app"})).await.expect(201);
+    let app = stack.app(alice).await;
+    let next = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
+    stack.refresh(&app.refresh, None).await.expect(401);
+    stack.me(&next.access).await.expect(401);
+    let browser = stack.signed_in(alice).await;
+    stack.clock.advance(1200);
+    browser.get("/me").send().await.expect(200);
+    browser.post("/login").json(alice.remembered()).send().await.expect(200);
+    browser.post("/refresh").send().await.expect(200);
+    browser.post("/logout").json(json!({"everywhere": true})).send().await.expect(204);
+    client.get("/.well-known/jwks.json").send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_scan_and_no_index() {
+    let (stack, alice) = warm(&[]).await;
+    stack.proxy().reset();
+    everything(&stack, &alice).await;
+    let calls = stack.proxy().calls();
+    assert!(calls.len() > 20, "{}", calls.len());
+    for call in calls {
+        assert_ne!(call.operation, "Scan");
+        assert!(call.request["IndexName"].is_null(), "{}", call.request);
+        // Keys lie in partitions of a few items; users and sessions are never searched.
+        assert!(call.operation != "Query" || call.request["TableName"] == "KeysTable", "{}", call.request);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_decide_about_a_session_are_strong() {
+    let (stack, alice) = warm(&[]).await;
+    let app = stack.app(&alice).await;
+    stack.proxy().reset();
+    let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
+    let calls = stack.proxy().calls();
+    let read = calls.iter().find(|call| call.operation == "GetItem").expect("the user is read");
+    assert_eq!(read.request["ConsistentRead"], true, "{}", read.request);
+    stack.proxy().reset();
+    stack.me(&app.access).await.expect(200);
+    let calls = stack.proxy().calls();
+    let batch = &calls.iter().find(|call| call.operation == "BatchGetItem").expect("a batch").request["RequestItems"];
+    let tables: Vec<&Value> = batch.as_object().expect("tables").values().collect();
+    assert!(!tables.is_empty() && tables.iter().all(|table| table["ConsistentRead"] == true), "{batch}");
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Stack;
 
@@ -37,4 +37,47 @@ async fn every_event_brings_what_is_expected() {
         assert_eq!(&answer["statusCode"], expected, "{file}: {answer}");
         assert!(answer["headers"]["cache-control"].is_string(), "{file}: {answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_api_url_the_event_says_where_the_api_is() {
+    const STAGE: &str = "https://abc123.execute-api.eu-central-1.amazonaws.com/prod";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/signup-browser-korean.json");
+    let text = std::fs::read_to_string(path).expect("an event");
+    let mut event: Value = serde_json::from_str(&text).expect("JSON");
+    // A named stage stands in the path too.
+    event["rawPath"] = json!("/prod/signup");
+    event["requestContext"]["http"]["path"] = json!("/prod/signup");
+    event["requestContext"]["stage"] = json!("prod");
+    event["requestContext"]["domainName"] = json!("abc123.execute-api.eu-central-1.amazonaws.com");
+    // A client's own words, which say nothing.
+    event["headers"]["host"] = json!("evil.test");
+    event["headers"]["x-forwarded-host"] = json!("evil.test");
+    event["headers"]["origin"] = json!("https://abc123.execute-api.eu-central-1.amazonaws.com");
+    let stack = Stack::with(&[("ApiUrl", "")]).await;
+    let invoke = |function: &'static str, event: &Value| stack.local.functions().invoke(function, event.clone());
+
+    let answer = invoke("signup", &event).await.expect("an answer");
+    assert_eq!(answer["statusCode"], 202, "{answer}");
+    let cookie = answer["cookies"][0].as_str().expect("a cookie").to_owned();
+    assert!(cookie.starts_with("__Host-signup=") && cookie.contains("; Secure"), "{cookie}");
+    let mail = stack.mails().await.pop().expect("a mail");
+    assert!(mail.link().starts_with(&format!("{STAGE}/verify?token=")), "{}", mail.link());
+    assert!(!mail.text.contains("evil.test") && !mail.html.contains("evil.test"), "{}", mail.text);
+
+    // The second route of a function is told apart below a stage too.
+    let mut resend = event.clone();
+    resend["routeKey"] = json!("POST /signup/resend");
+    resend["rawPath"] = json!("/prod/signup/resend");
+    resend["requestContext"]["http"]["path"] = json!("/prod/signup/resend");
+    resend["requestContext"]["routeKey"] = json!("POST /signup/resend");
+    resend["cookies"] = json!([cookie.split(';').next()]);
+    resend["body"] = Value::Null;
+    let answer = invoke("signup", &resend).await.expect("an answer");
+    assert_eq!(answer["statusCode"], 429, "{answer}");
+
+    // Own is the API's origin, not the one that the client calls its host.
+    event["headers"]["origin"] = json!("https://evil.test");
+    let answer = invoke("signup", &event).await.expect("an answer");
+    assert_eq!(answer["statusCode"], 403, "{answer}");
 }

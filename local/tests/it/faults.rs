@@ -55,7 +55,7 @@ impl<'a> Request<'a> {
 }
 
 /// Ways in which the whole database fails at once.
-const OUTAGES: [Fault; 2] = [Fault::Throttling, Fault::ServerError];
+const OUTAGES: [Fault; 3] = [Fault::Throttling, Fault::ThroughputExceeded, Fault::ServerError];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signup() {
@@ -316,7 +316,7 @@ async fn a_short_hiccup_is_nobody_s_business() {
             stack.proxy().fail(operation, fault, 1);
         }
     };
-    for fault in [Fault::Throttling, Fault::ServerError] {
+    for fault in OUTAGES {
         let person = Person::named(&format!("{}{fault:?}", alice.username));
         let (signup_id, mail) = {
             once(fault);
@@ -353,6 +353,50 @@ async fn transaction_conflicts_are_retried() {
     stack.proxy().fail("TransactWriteItems", Fault::Conflict, 2);
     browser.post("/login").json(alice.login("browser")).send().await.expect(200);
     assert_eq!(stack.proxy().heal(), 0, "both conflicts were met");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_of_single_writes_are_retried() {
+    // What DynamoDB says to a plain write whose item a transaction holds.
+    let stack = Stack::with_proxy(&[]).await;
+    let alice = stack.person("alice").await;
+    let mut app = stack.app(&alice).await;
+    let met = || assert_eq!(stack.proxy().heal(), 0, "both conflicts were met");
+    stack.proxy().fail("PutItem", Fault::Conflict, 2);
+    stack.app(&alice).await;
+    met();
+    for key in [Some(retry_key()), None] {
+        stack.proxy().fail("UpdateItem", Fault::Conflict, 2);
+        let before = app.generation();
+        app = AppSession::of(&stack.refresh(&app.refresh, key.as_deref()).await.expect(200));
+        assert_eq!(app.generation(), before + 1);
+        met();
+    }
+    stack.proxy().fail("DeleteItem", Fault::Conflict, 2);
+    stack.client().post("/logout").json(json!({"refresh": app.refresh})).send().await.expect(204);
+    met();
+    stack.me(&app.access).await.expect_problem(401, "session_ended");
+    let (signup_id, mail) = stack.sign_up(&Person::named("bob")).await;
+    stack.proxy().fail("UpdateItem", Fault::Conflict, 2);
+    stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
+    met();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyless_browser_that_waits_as_it_is_told_stays_signed_in() {
+    let stack = Stack::with_proxy(&[]).await;
+    let alice = stack.person("alice").await;
+    for browser in [stack.signed_in(&alice).await, stack.remembered(&alice).await] {
+        browser.post("/refresh").send().await.expect(200);
+        // The rotation happens, and cannot be answered; there is no key by which to know the repetition.
+        stack.proxy().fail_all(&["GetItem"], Fault::Throttling);
+        let refused = browser.post("/refresh").send().await.expect_problem(503, "unavailable");
+        stack.proxy().heal();
+        let wait = refused.header("retry-after").and_then(|seconds| seconds.parse().ok()).expect("seconds");
+        stack.clock.advance(wait);
+        browser.post("/refresh").send().await.expect(200);
+        browser.get("/me").send().await.expect(200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! What API Gateway does, done by the local gateway: routes, preflight, hosts, and the pages of the local stack.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::authorizer::with_ping;
 use crate::harness::{Answer, Call, Person, Stack};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,4 +139,74 @@ async fn an_empty_api_url_means_the_gateway_s_own() {
     let (_, mail) = stack.sign_up(&alice).await;
     // Taken from the event's domainName, never from a header; AWS's are always https.
     assert!(mail.link().contains("/verify?token="), "{}", mail.link());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_those_of_api_gateway() {
+    let stack = Stack::with_options(with_ping(&[])).await;
+    let (_, app) = stack.person_with_session("alice").await;
+    let call = stack.client().post("/echo/seven?a=1&a=2&b=%20c&d").bearer(&app.access).cookies("one=1; two=\"2\"");
+    let call = call.header("X-Two", "1").header("X-Two", "2").header("sec-fetch-site", "same-origin");
+    let event = call.json(json!({"a": "\u{e4}"})).send().await.expect(200).json();
+
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+    assert_eq!((text("version"), text("routeKey")), ("2.0".to_owned(), "ANY /echo/{id}".to_owned()));
+    assert_eq!((text("rawPath"), text("rawQueryString")), ("/echo/seven".to_owned(), "a=1&a=2&b=%20c&d".to_owned()));
+    assert_eq!(event["queryStringParameters"], json!({"a": "1,2", "b": " c", "d": ""}));
+    assert_eq!(event["pathParameters"], json!({"id": "seven"}));
+    assert_eq!(event["cookies"], json!(["one=1", "two=\"2\""]));
+    let headers = event["headers"].as_object().expect("headers");
+    assert!(headers.keys().all(|name| *name == name.to_lowercase() && name != "cookie"), "{headers:?}");
+    assert_eq!((&headers["x-two"], &headers["content-type"]), (&json!("1,2"), &json!("application/json")));
+    assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!("{\"a\":\"\u{e4}\"}"), &json!(false)));
+
+    let context = &event["requestContext"];
+    assert_eq!(context["http"]["method"], "POST");
+    assert_eq!((&context["http"]["path"], &context["http"]["protocol"]), (&json!("/echo/seven"), &json!("HTTP/1.1")));
+    assert_eq!((&context["stage"], &context["routeKey"]), (&json!("$default"), &json!("ANY /echo/{id}")));
+    assert_eq!(context["domainName"], stack.url().trim_start_matches("http://"));
+    assert_eq!(context["time"], "01/Jan/2100:00:00:00 +0000");
+    assert_eq!(context["timeEpoch"], 4_102_444_800_000_u64);
+    assert_eq!(context["authorizer"]["lambda"]["userId"], app.user_id.as_str());
+    for name in ["accountId", "apiId", "domainPrefix", "requestId"] {
+        assert!(context[name].as_str().is_some_and(|value| !value.is_empty()), "{name}: {context}");
+    }
+    let address: std::net::IpAddr = context["http"]["sourceIp"].as_str().expect("an address").parse().expect("one");
+    assert!(address.is_loopback());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_not_text_come_in_base64() {
+    let stack = Stack::with_options(with_ping(&[])).await;
+    let (_, app) = stack.person_with_session("alice").await;
+    let echo = async |content_type: &str, body: &[u8]| -> Value {
+        let call = stack.client().request(Method::PUT, "/echo/1").bearer(&app.access);
+        call.header("content-type", content_type).body(body).send().await.expect(200).json()
+    };
+    let form = echo("application/x-www-form-urlencoded", b"a=b").await;
+    assert_eq!((&form["body"], &form["isBase64Encoded"]), (&json!("YT1i"), &json!(true)));
+    let image = echo("image/png", b"\x89PNG\xff").await;
+    assert_eq!((&image["body"], &image["isBase64Encoded"]), (&json!("iVBOR/8="), &json!(true)));
+    let text = echo("text/plain; charset=utf-8", b"a=b").await;
+    assert_eq!((&text["body"], &text["isBase64Encoded"]), (&json!("a=b"), &json!(false)));
+    let none = stack.client().get("/echo/1").bearer(&app.access).send().await.expect(200).json();
+    assert!(none["body"].is_null(), "{none}");
+    assert!(none["cookies"].is_null() && none["queryStringParameters"].is_null(), "{none}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_once_are_events_apart() {
+    let stack = std::sync::Arc::new(Stack::with_options(with_ping(&[])).await);
+    let (_, app) = stack.person_with_session("alice").await;
+    let echoes = crate::harness::at_once((0..24).map(|number| {
+        let (stack, access) = (std::sync::Arc::clone(&stack), app.access.clone());
+        async move {
+            let path = format!("/echo/{number}");
+            let event = stack.client().get(&path).bearer(&access).send().await.expect(200).json();
+            assert_eq!(event["rawPath"], path.as_str());
+            event["requestContext"]["requestId"].to_string()
+        }
+    }));
+    let ids: std::collections::BTreeSet<String> = echoes.await.into_iter().collect();
+    assert_eq!(ids.len(), 24);
 }

@@ -15,7 +15,9 @@ mod verify;
 
 mod cookies;
 mod csrf;
+mod flows;
 mod forged;
+mod instances;
 mod machine;
 mod requests;
 mod secrets;

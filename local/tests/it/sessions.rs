@@ -453,3 +453,51 @@ async fn only_refresh_declares_reuse() {
     old.get("/me").send().await.expect(200).expect_no_cookies();
     browser.get("/me").send().await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_is_no_bearer() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    let app = stack.app(&alice).await;
+    let browser = stack.remembered(&alice).await;
+    for token in [&app.refresh, &browser.cookie("refresh").expect("a cookie")] {
+        for path in ["/refresh", "/logout"] {
+            let answer = stack.client().post(path).bearer(token).send().await;
+            answer.expect_problem(401, "token_invalid").expect_no_cookies();
+        }
+    }
+    stack.refresh(&app.refresh, None).await.expect(200);
+    browser.post("/refresh").send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_s_refresh_in_a_browser_leaves_no_other_session_there() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    let bob = stack.person("bob").await;
+    let app = stack.app(&alice).await;
+    let browser = stack.remembered(&bob).await;
+    let of_bob = browser.copy();
+    let answer = browser.post("/refresh").json(json!({"refresh": app.refresh})).send().await.expect(200);
+    let answer = answer.expect_cookies(&[], &["access", "refresh", "signup", "username"]);
+    stack.me(&AppSession::of(&answer).access).await.expect(200);
+    of_bob.post("/refresh").send().await.expect_problem(401, "session_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refreshing_does_not_carry_a_browser_past_its_session() {
+    let stack = Stack::with(&[("BrowserIdleTimeout", "1000"), ("BrowserSessionLifetime", "2500")]).await;
+    let alice = stack.person("alice").await;
+    let browser = stack.signed_in(&alice).await;
+    for (wait, left) in [(900, 1000), (900, 700), (699, 1)] {
+        stack.clock.advance(wait);
+        let answer = browser.post("/refresh").send().await.expect(200);
+        assert_eq!(answer.json()["token"]["expires_in"], left);
+        assert_eq!(answer.json()["session"]["expires_at"], "2100-01-01T00:41:40Z");
+        assert_eq!(answer.cookie("access").expect("a cookie").max_age(), Some(left));
+    }
+    let access = browser.cookie("access").expect("a cookie");
+    stack.clock.advance(1);
+    let late = stack.browser().post("/refresh").cookies(&format!("access={access}")).send().await;
+    late.expect_problem(401, "token_expired");
+}

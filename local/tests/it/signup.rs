@@ -1,8 +1,10 @@
 //! `POST /signup` and `POST /signup/resend`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Person, Stack};
+use crate::harness::{Person, Stack, at_once};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_gets_a_signup_id_and_the_person_a_mail() {
@@ -283,6 +285,19 @@ async fn a_resend_without_any_id_is_no_request() {
     stack.client().post("/signup/resend").json(json!({})).send().await.expect_problem(400, "invalid_request");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resend_that_comes_too_early() {
+    let stack = Stack::start().await;
+    let (signup_id, _) = stack.sign_up(&Person::named("alice")).await;
+    stack.clock.advance(20);
+    let answer = stack.client().post("/signup/resend").json(json!({"signup_id": signup_id})).send().await;
+    let answer = answer.expect_problem(429, "rate_limited").expect_no_cookies();
+    assert_eq!(answer.header("retry-after"), Some("40"));
+    // Waiting as long as it says is enough.
+    stack.clock.advance(40);
+    stack.client().post("/signup/resend").json(json!({"signup_id": signup_id})).send().await.expect(202);
+}
+
 /// What 1 + 6 resends answer, each so many seconds after the one before.
 async fn resends(stack: &Stack, signup_id: &str, waits: &[u64]) -> Vec<(u16, String, Option<u64>)> {
     let mut answers = Vec::new();
@@ -362,4 +377,36 @@ async fn a_sign_up_ends_after_a_day() {
     let mails = stack.mails().await.len();
     stack.client().post("/signup/resend").json(json!({"signup_id": signup_id})).send().await.expect(202);
     assert_eq!(stack.mails().await.len(), mails);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resends_at_once_are_one_mail() {
+    let stack = Arc::new(Stack::start().await);
+    let (signup_id, _) = stack.sign_up(&Person::named("alice")).await;
+    stack.clock.advance(60);
+    for (id, mails) in [(signup_id.as_str(), 2), ("nothing", 2)] {
+        let answers = at_once((0..8).map(|_| {
+            let (stack, body) = (Arc::clone(&stack), json!({"signup_id": id}));
+            async move { stack.client().post("/signup/resend").json(body).send().await.status }
+        }));
+        let mut statuses = answers.await;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [202, 429, 429, 429, 429, 429, 429, 429], "{id}");
+        assert_eq!(stack.mails().await.len(), mails, "{id}");
+    }
+    let mail = stack.mail_to("alice@example.test").await;
+    stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resend_after_the_verification_hands_out_nothing() {
+    let stack = Stack::start().await;
+    let alice = Person::named("alice");
+    let (signup_id, mail) = stack.sign_up(&alice).await;
+    stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
+    stack.clock.advance(60);
+    stack.client().post("/signup/resend").json(json!({"signup_id": signup_id})).send().await.expect(202);
+    // Whatever is mailed then, it opens no account a second time.
+    assert!(stack.mails().await.iter().skip(1).all(|mail| !mail.has_secrets()));
+    stack.app(&alice).await;
 }

@@ -15,7 +15,13 @@ impl SetCookie {
         let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).expect("name=value");
         let mut attributes: Vec<String> = parts.map(str::to_owned).collect();
         attributes.sort();
-        Self { name: name.to_owned(), value: value.to_owned(), attributes }
+        let cookie = Self { name: name.to_owned(), value: value.to_owned(), attributes };
+        // Browsers drop a cookie of this prefix that is anything else (RFC 6265bis §4.1.3.2).
+        let bound = cookie.attribute("secure").is_some()
+            && cookie.attribute("path") == Some("/")
+            && cookie.attribute("domain").is_none();
+        assert!(bound || !name.starts_with("__Host-"), "no browser takes {header}");
+        cookie
     }
 
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {

@@ -19,7 +19,9 @@ pub(crate) enum Fault {
     Throttling,
     /// A status 500; nothing is done.
     ServerError,
-    /// A transaction met another one; nothing is done.
+    /// `ProvisionedThroughputExceededException`; nothing is done.
+    ThroughputExceeded,
+    /// A write met a transaction in flight; nothing is done.
     Conflict,
     /// The database does it, and the answer is lost.
     LostAnswer,
@@ -176,6 +178,10 @@ impl Upstream {
         let (status, body) = match fault {
             Some(Fault::Throttling) => error(400, "ThrottlingException", &json!({})),
             Some(Fault::ServerError) => error(500, "InternalServerError", &json!({})),
+            Some(Fault::ThroughputExceeded) => error(400, "ProvisionedThroughputExceededException", &json!({})),
+            Some(Fault::Conflict) if request.operation != "TransactWriteItems" => {
+                error(400, "TransactionConflictException", &json!({}))
+            }
             Some(Fault::Conflict) => {
                 let reasons = json!({"CancellationReasons": [{"Code": "TransactionConflict", "Message": "conflict"}]});
                 error(400, "TransactionCanceledException", &reasons)

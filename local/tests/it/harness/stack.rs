@@ -54,6 +54,16 @@ impl Stack {
         Self::of(options, Some(database), Some(proxy)).await
     }
 
+    /// Another instance of the same deployment: the same database, clock and API URL, and nothing in memory yet. Its
+    /// mailbox is its own.
+    pub(crate) async fn another_instance(&self, parameters: &[(&str, &str)]) -> Self {
+        let endpoint = self.proxy.as_ref().map_or_else(|| self.database(), DynamoProxy::endpoint).to_owned();
+        let mut options = options(parameters);
+        options.parameters.push(("ApiUrl".to_owned(), self.origin.clone()));
+        let options = Options { dynamodb_endpoint: Some(endpoint), clock: self.clock.clone(), ..options };
+        Self::of(options, None, None).await
+    }
+
     /// A stack of exactly these options, whose clock is theirs.
     pub(crate) async fn with_options(options: Options) -> Self {
         Self::of(options, None, None).await

@@ -1,0 +1,138 @@
+//! Two instances of one deployment, as the Lambda service starts them: one database, nothing shared in memory.
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::Select;
+use serde_json::json;
+use shared::aws::Aws;
+
+use crate::harness::{AppSession, Client, Person, Stack, at_once, generation, retry_key};
+
+/// Both instances, with a proxy whose latency lets calls overlap.
+async fn two() -> [Arc<Stack>; 2] {
+    let first = Stack::with_proxy(&[]).await;
+    let second = first.another_instance(&[]).await;
+    [Arc::new(first), Arc::new(second)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_very_first_keys_are_made_once() {
+    let stacks = two().await;
+    let people: Vec<Person> = (0..6).map(|number| Person::named(&format!("person{number}"))).collect();
+    let sign_ups = people.into_iter().enumerate().map(|(number, person)| {
+        let stack = Arc::clone(&stacks[number % 2]);
+        async move {
+            let (signup_id, mail) = stack.sign_up(&person).await;
+            (number, json!({"signup_id": signup_id, "token": mail.token(), "client": "app"}))
+        }
+    });
+    let proofs = at_once(sign_ups).await;
+    // Verified by the other instance than the one that mailed.
+    let sessions = at_once(proofs.into_iter().map(|(number, proof)| {
+        let stack = Arc::clone(&stacks[(number + 1) % 2]);
+        async move { AppSession::of(&stack.verify(proof).await.expect(201)) }
+    }));
+    for session in sessions.await {
+        for stack in &stacks {
+            stack.me(&session.access).await.expect(200);
+        }
+        stacks[0].refresh(&session.refresh, None).await.expect(200);
+    }
+    let database = Aws::local(stacks[0].database(), stacks[0].database()).dynamodb();
+    let scan = database.scan().table_name("KeysTable").select(Select::Count);
+    // A MAC key, and the two halves of a signing key.
+    assert_eq!(scan.send().await.expect("a count").count, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_refreshes_with_one_key_over_two_instances_are_one_rotation() {
+    let stacks = two().await;
+    let (_, mut session) = stacks[0].person_with_session("alice").await;
+    for _ in 0..3 {
+        let key = retry_key();
+        let answers = at_once((0..16).map(|number| {
+            let (stack, refresh, key) = (Arc::clone(&stacks[number % 2]), session.refresh.clone(), key.clone());
+            async move { AppSession::of(&stack.refresh(&refresh, Some(&key)).await.expect(200)) }
+        }))
+        .await;
+        assert!(answers.iter().all(|answer| answer.generation() == session.generation() + 1));
+        session = answers.into_iter().next().expect("an answer");
+        for stack in &stacks {
+            stack.me(&session.access).await.expect(200);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tabs_race_over_two_instances() {
+    let stacks = two().await;
+    let alice = stacks[0].person("alice").await;
+    let browser = stacks[0].signed_in(&alice).await;
+    let access = browser.cookie("access").expect("a cookie");
+    let tabs: Vec<Client> = (0..8).map(|number| stacks[number % 2].browser()).collect();
+    let generations = at_once(tabs.into_iter().map(|tab| {
+        tab.put_cookie("access", &access);
+        async move {
+            tab.post("/refresh").send().await.expect(200);
+            generation(&tab.cookie("access").expect("a cookie"))
+        }
+    }));
+    assert_eq!(generations.await, [generation(&access) + 1; 8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_holds_everywhere_at_once() {
+    let stacks = two().await;
+    let alice = stacks[0].person("alice").await;
+    for everywhere in [false, true] {
+        let app = stacks[0].app(&alice).await;
+        for stack in &stacks {
+            stack.me(&app.access).await.expect(200);
+        }
+        let body = json!({"everywhere": everywhere});
+        stacks[1].client().post("/logout").bearer(&app.access).json(body).send().await.expect(204);
+        for stack in &stacks {
+            stack.me(&app.access).await.expect_problem(401, "session_ended");
+            stack.refresh(&app.refresh, Some(&retry_key())).await.expect_problem(401, "session_ended");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_over_two_instances_are_five_in_all() {
+    let stacks = two().await;
+    stacks[1].person("warm").await;
+    let (signup_id, mail) = stacks[0].sign_up(&Person::named("alice")).await;
+    let right: u32 = mail.code().parse().expect("digits");
+    stacks[0].proxy().reset();
+    let guesses = at_once((1..=24).map(|by: usize| {
+        let stack = Arc::clone(&stacks[by % 2]);
+        let wrong = format!("{:08}", (right + u32::try_from(by).expect("a number")) % 100_000_000);
+        let proof = json!({"signup_id": signup_id, "code": wrong, "client": "app"});
+        async move { stack.verify(proof).await.status }
+    }));
+    assert_eq!(guesses.await, [400; 24]);
+    let cost = stacks[0].proxy().cost();
+    assert!((cost.write_units - 5.0).abs() < 0.1, "{cost:?}");
+    let late = json!({"signup_id": signup_id, "code": mail.code(), "client": "app"});
+    stacks[1].verify(late).await.expect_problem(400, "invalid_verification");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sign_ups_for_one_address_over_two_instances_end_as_one_user() {
+    let stacks = two().await;
+    let mut proofs = Vec::new();
+    for number in 0..4 {
+        let person = Person { email: "shared@example.test".to_owned(), ..Person::named(&format!("user{number}")) };
+        let (signup_id, mail) = stacks[number % 2].sign_up(&person).await;
+        proofs.push((number, json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})));
+    }
+    let answers = at_once(proofs.into_iter().map(|(number, proof)| {
+        let stack = Arc::clone(&stacks[(number + 1) % 2]);
+        async move { stack.verify(proof).await }
+    }));
+    let mut outcomes: Vec<(u16, String)> = answers.await.iter().map(|answer| (answer.status, answer.code())).collect();
+    outcomes.sort();
+    let taken = (409, "email_taken".to_owned());
+    assert_eq!(outcomes, [(201, String::new()), taken.clone(), taken.clone(), taken]);
+}
