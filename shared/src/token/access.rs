@@ -118,7 +118,7 @@ impl KeyRing {
 }
 
 fn read(compact: &Compact<'_>, key: &PublicKey, api_url: &ApiUrl) -> Option<AccessClaims> {
-    let claims: Claims = serde_json::from_slice(&compact.verify(key, TYP)?).ok()?;
+    let claims: Claims = serde_json::from_slice(&compact.verify(key, Some(TYP))?).ok()?;
     if claims.iss != api_url.as_str() || claims.aud != api_url.as_str() {
         return None;
     }

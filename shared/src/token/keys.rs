@@ -142,7 +142,7 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    fn from_jwk(jwk: Jwk) -> Result<Self, KeyError> {
+    pub(super) fn from_jwk(jwk: Jwk) -> Result<Self, KeyError> {
         let algorithm = SigningAlgorithm::parse(&jwk.alg).ok_or(KeyError::Malformed)?;
         let decoding = match (&jwk.material, algorithm) {
             (KeyMaterial::EllipticCurve { x, y, .. }, SigningAlgorithm::Es256) => DecodingKey::from_ec_components(x, y),
