@@ -1,5 +1,8 @@
 //! The Lambda binary `authorizer`; its specification is in `lib.rs`.
 
+// The compiler measures the runtime's nested futures more than 128 levels deep.
+#![recursion_limit = "256"]
+
 use std::sync::Arc;
 
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};

@@ -212,6 +212,8 @@ fn no_environment_and_no_time_but_by_their_doors() {
     sources(&workspace().join("functions"), &mut found);
     for path in found {
         let text = std::fs::read_to_string(&path).expect("a source");
+        // A unit test may be told by the environment where its vectors lie.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         assert!(name == "config.rs" || !text.contains("env::var"), "{}", path.display());
         assert!(name == "clock.rs" || !text.contains("SystemTime::now"), "{}", path.display());
