@@ -207,7 +207,7 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     };
     let pending = match resend {
         Resend::NotYet(seconds) => return Err(SignupError::NotYet(seconds)),
-        Resend::Due(pending) => pending.filter(|pending| pending.completed.is_none()),
+        Resend::Due(pending) => pending,
     };
     if let (Some(before), Some((secrets, token_mac))) = (pending, secrets)
         && let Err(error) = mail(deps, &before, &secrets, inbound).await
@@ -219,7 +219,7 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     Ok(json::response(StatusCode::ACCEPTED, &ResendResponse { expires_in: SIGNUP_LIFETIME }))
 }
 
-/// Renews the mailed secrets of a sign-up; `None` when there is no such sign-up.
+/// Renews the mailed secrets of a sign-up; `None` when there is no such sign-up, or it is completed.
 async fn renew(deps: &Deps, signup_id: &str) -> Result<Option<(Resend, SignupSecrets, Mac)>, SignupError> {
     let now = deps.clock.now();
     let Some(signup_id) = SignupSecret::parse(signup_id) else { return Ok(None) };

@@ -131,7 +131,8 @@ impl Store {
     }
 
     /// Replaces the mailed secrets of a sign-up and counts the mail, unless the last one was sent less than
-    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were.
+    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were. `None` when there is no such sign-up, or it is completed: its
+    /// secrets go on bringing sessions.
     pub async fn renew_signup(
         &self,
         id: PendingId,
@@ -144,7 +145,9 @@ impl Store {
             .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
-            .condition_expression(format!("signup_id_mac = :mac AND expires_at > :now AND {MAIL_IS_DUE}"))
+            .condition_expression(format!(
+                "signup_id_mac = :mac AND attribute_not_exists(completed) AND expires_at > :now AND {MAIL_IS_DUE}"
+            ))
             .update_expression(
                 "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
                  mails = mails + :one, mailed_at = :now",
@@ -167,9 +170,11 @@ impl Store {
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let stored = failed.item().map(|item| from_item(&Item::from_attributes(item.clone())));
-                    let own = stored
-                        .transpose()?
-                        .filter(|pending| now < pending.expires_at && pending.signup_id_mac.equals(&signup_id_mac));
+                    let own = stored.transpose()?.filter(|pending| {
+                        now < pending.expires_at
+                            && pending.completed.is_none()
+                            && pending.signup_id_mac.equals(&signup_id_mac)
+                    });
                     Ok(own.map(|pending| {
                         // The SDK repeats an update whose answer was lost, and meets what it wrote itself.
                         if pending.token_mac.equals(&token_mac) {
