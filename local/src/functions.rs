@@ -48,6 +48,7 @@ pub struct InvocationError {
 enum Function {
     Http(Endpoint),
     Authorizer(Arc<authorizer::Deps>),
+    RotateKeys(Arc<rotate_keys::Deps>),
     Extra(ExtraFunction),
 }
 
@@ -86,6 +87,7 @@ impl Functions {
         let call = match self.0.get(folder) {
             Some(Function::Http(endpoint)) => invoke_http(endpoint.clone(), event),
             Some(Function::Authorizer(deps)) => invoke_authorizer(Arc::clone(deps), event),
+            Some(Function::RotateKeys(deps)) => invoke_rotate_keys(Arc::clone(deps), event),
             Some(Function::Extra(function)) => {
                 let answer = function(event);
                 Box::pin(async move { Ok(answer.await) })
@@ -115,6 +117,8 @@ fn compose(folder: &str, platform: &Platform) -> Option<Function> {
         "logout" => logout::service(platform),
         "me" => me::service(platform),
         "refresh" => refresh::service(platform),
+        "rotate-keys" => return Some(Function::RotateKeys(Arc::new(rotate_keys::Deps::new(platform)))),
+        "sessions" => sessions::service(platform),
         "signup" => signup::service(platform),
         "verify" => verify::service(platform),
         _ => return None,
@@ -137,6 +141,14 @@ fn invoke_authorizer(deps: Arc<authorizer::Deps>, event: Value) -> Answering<Res
     Box::pin(async move {
         let event = serde_json::from_value(event).map_err(|error| error.to_string())?;
         let answer = authorizer::authorize(deps, event).await.map_err(|error| error.to_string())?;
+        serde_json::to_value(answer).map_err(|error| error.to_string())
+    })
+}
+
+fn invoke_rotate_keys(deps: Arc<rotate_keys::Deps>, event: Value) -> Answering<Result<Value, String>> {
+    Box::pin(async move {
+        let request = serde_json::from_value(event).map_err(|error| error.to_string())?;
+        let answer = rotate_keys::rotate(deps, request).await.map_err(|error| error.to_string())?;
         serde_json::to_value(answer).map_err(|error| error.to_string())
     })
 }

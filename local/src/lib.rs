@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use serde_json::json;
 use shared::aws::Aws;
 use shared::clock::Clock;
 use thiserror::Error;
@@ -136,6 +137,7 @@ pub struct LocalStack {
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     mail_server: JoinHandle<()>,
+    schedule: JoinHandle<()>,
     _lock: Option<File>,
 }
 
@@ -166,6 +168,8 @@ impl LocalStack {
         let aws = Aws::local(&dynamodb_endpoint, &ses_endpoint);
         database::create_tables(&aws.dynamodb(), &stack.tables).await?;
         let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
+        invoke_scheduled(&functions, &stack.scheduled).await;
+        let schedule = tokio::spawn(repeat_scheduled(functions.clone(), stack.scheduled.clone()));
         let gateway = Gateway {
             port,
             url: url.clone(),
@@ -189,7 +193,7 @@ impl LocalStack {
             })
         });
         let servers = servers.collect();
-        Ok(Self { url, functions, mailbox, database, stop, servers, mail_server, _lock: lock })
+        Ok(Self { url, functions, mailbox, database, stop, servers, mail_server, schedule, _lock: lock })
     }
 
     /// The API's URL, `http://localhost:3000` say.
@@ -217,10 +221,31 @@ impl LocalStack {
             }
         }
         self.mail_server.abort();
+        self.schedule.abort();
         drop(self.functions);
         if let Some(database) = self.database {
             let _ = tokio::time::timeout(PATIENCE, database.shutdown()).await;
         }
+    }
+}
+
+/// How often scheduled functions run. All of the template's are for once a day, and find out themselves what is due.
+const SCHEDULE: Duration = Duration::from_secs(24 * 60 * 60);
+
+async fn invoke_scheduled(functions: &Functions, folders: &[String]) {
+    for folder in folders {
+        let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+        if let Err(error) = functions.invoke(folder, event).await {
+            tracing::error!(%error, "scheduled function failed");
+        }
+    }
+}
+
+/// Runs the scheduled functions for as long as the stack does; the first time was at its start.
+async fn repeat_scheduled(functions: Functions, folders: Vec<String>) {
+    loop {
+        tokio::time::sleep(SCHEDULE).await;
+        invoke_scheduled(&functions, &folders).await;
     }
 }
 

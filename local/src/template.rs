@@ -53,6 +53,8 @@ pub struct Stack {
     pub functions: BTreeMap<String, BTreeMap<String, String>>,
     /// The routes of the API.
     pub routes: Vec<Route>,
+    /// The folders of functions on a schedule.
+    pub scheduled: Vec<String>,
     /// The folder of the default authorizer's function.
     pub authorizer: Option<String>,
     /// The API's CORS configuration.
@@ -138,6 +140,7 @@ impl Template {
         let mut stack = Stack {
             functions: BTreeMap::new(),
             routes: Vec::new(),
+            scheduled: Vec::new(),
             authorizer: None,
             cors: Cors::default(),
             tables: Vec::new(),
@@ -155,8 +158,10 @@ impl Template {
             }
             stack.functions.insert(folder.clone(), environment);
             for (_, event) in properties["Events"].as_object().into_iter().flatten() {
-                if event["Type"] == "HttpApi" {
-                    stack.routes.push(route(&event["Properties"], &folder, &resolver)?);
+                match event["Type"].as_str() {
+                    Some("HttpApi") => stack.routes.push(route(&event["Properties"], &folder, &resolver)?),
+                    Some("Schedule") => stack.scheduled.push(folder.clone()),
+                    kind => return Err(unsupported(format!("{id} has an event of type {kind:?}"))),
                 }
             }
         }

@@ -48,6 +48,10 @@ pub struct Config {
     pub service_name: String,
     /// The fewest characters of a new password.
     pub password_min_length: usize,
+    /// The most sessions that a user may have; a sign-in ends the oldest beyond it.
+    pub max_sessions: usize,
+    /// Seconds after which new keys take over.
+    pub key_rotation: u64,
     /// How access tokens are signed.
     pub signing_algorithm: SigningAlgorithm,
     /// What the authorizer checks.
@@ -81,6 +85,9 @@ impl Config {
             service_name: vars.text("SERVICE_NAME")?,
             password_min_length: vars
                 .parsed("PASSWORD_MIN_LENGTH", |text| text.parse().ok().filter(|length| (8..=64).contains(length)))?,
+            max_sessions: vars
+                .parsed("MAX_SESSIONS", |text| text.parse().ok().filter(|count| (1..=50).contains(count)))?,
+            key_rotation: vars.seconds("KEY_ROTATION_DAYS")?.saturating_mul(86_400),
             signing_algorithm: vars.parsed("SIGNING_ALGORITHM", SigningAlgorithm::parse)?,
             revocation_check: vars.parsed("REVOCATION_CHECK", |text| match text {
                 "token" => Some(RevocationCheck::Token),
@@ -184,7 +191,7 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
 mod tests {
     use super::*;
 
-    const VARS: [(&str, &str); 17] = [
+    const VARS: [(&str, &str); 19] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -193,6 +200,8 @@ mod tests {
         ("COOKIE_DOMAIN", ""),
         ("MAIL_FROM", "no-reply@example.test"),
         ("SERVICE_NAME", "Latchkey"),
+        ("MAX_SESSIONS", "20"),
+        ("KEY_ROTATION_DAYS", "30"),
         ("PASSWORD_MIN_LENGTH", "8"),
         ("SIGNING_ALGORITHM", "ES256"),
         ("REVOCATION_CHECK", "token"),

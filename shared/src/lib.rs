@@ -16,5 +16,5 @@ mod random;
 pub mod runtime;
 pub mod session;
 pub mod store;
-mod telemetry;
+pub mod telemetry;
 pub mod token;

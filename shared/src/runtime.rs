@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt, Service};
+use tracing::Instrument;
 
 use crate::aws::Aws;
 use crate::clock::Clock;
@@ -75,6 +76,24 @@ type Handling<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Clone)]
 pub struct Endpoint(Arc<dyn Fn(Request) -> Handling<Response> + Send + Sync>);
 
+impl Endpoint {
+    /// A service, whatever its type.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+    {
+        Self(Arc::new(move |request| {
+            let mut service = service.clone();
+            Box::pin(async move {
+                match service.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            })
+        }))
+    }
+}
+
 impl Service<Request> for Endpoint {
     type Response = Response;
     type Error = Infallible;
@@ -104,8 +123,9 @@ where
     let (deps, handle) = (Arc::new(deps), Arc::new(handle));
     Endpoint(Arc::new(move |request| {
         let (config, deps, handle) = (Arc::clone(&config), Arc::clone(&deps), Arc::clone(&handle));
-        Box::pin(async move {
-            let request_id = request_id(&request);
+        let request_id = request_id(&request);
+        let span = tracing::info_span!("request", request_id);
+        let answer = async move {
             let mut response = match admit(&config, &request) {
                 Ok(inbound) => match handle(deps, request, inbound.clone()).await {
                     Ok(response) => response,
@@ -115,12 +135,13 @@ where
             };
             response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             response
-        })
+        };
+        Box::pin(answer.instrument(span))
     }))
 }
 
 /// What a request brought, if its origin is allowed.
-fn admit(config: &Config, request: &Request) -> Result<Inbound, Problem> {
+pub(crate) fn admit(config: &Config, request: &Request) -> Result<Inbound, Problem> {
     let inbound = Inbound::of_request(config, request)?;
     let own = inbound.api_url.origin();
     let (method, headers) = (request.method(), request.headers());
@@ -132,7 +153,7 @@ fn admit(config: &Config, request: &Request) -> Result<Inbound, Problem> {
 }
 
 /// The answer to a request that failed. A failure of ours is logged, once, here.
-fn refuse(problem: Problem, inbound: Option<&Inbound>, config: &Config, request_id: &str) -> Response {
+pub(crate) fn refuse(problem: Problem, inbound: Option<&Inbound>, config: &Config, request_id: &str) -> Response {
     if problem.code().status().is_server_error() {
         tracing::error!(request_id, code = problem.code().as_str(), causes = problem.causes(), "request failed");
     }
@@ -145,7 +166,7 @@ fn refuse(problem: Problem, inbound: Option<&Inbound>, config: &Config, request_
 }
 
 /// API Gateway's identifier of the request, which clients see in 5xx answers.
-fn request_id(request: &Request) -> String {
+pub(crate) fn request_id(request: &Request) -> String {
     let from_gateway = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
         _ => None,
@@ -154,20 +175,11 @@ fn request_id(request: &Request) -> String {
 }
 
 /// Runs a function until the Lambda service ends it: on one thread, since an instance serves one request at a time.
-pub fn run<D, H, F, E>(compose: impl FnOnce(&Platform) -> D, handle: H) -> Result<(), lambda_http::Error>
-where
-    D: Send + Sync + 'static,
-    H: Fn(Arc<D>, Request, Inbound) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Response, E>> + Send + 'static,
-    E: Into<Problem>,
-{
-    run_with(|platform| {
-        let deps = compose(platform);
-        lambda_http::run(endpoint(platform, deps, handle))
-    })
+pub fn run(compose: impl FnOnce(&Platform) -> Endpoint) -> Result<(), lambda_http::Error> {
+    run_with(|platform| lambda_http::run(compose(platform)))
 }
 
-/// As [`run`], for a function that API Gateway does not call as a route.
+/// As [`run`], for whatever else the Lambda runtime can serve.
 pub fn run_with<F>(serve: impl FnOnce(&Platform) -> F) -> Result<(), lambda_http::Error>
 where
     F: Future<Output = Result<(), lambda_http::Error>>,

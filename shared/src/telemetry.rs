@@ -2,8 +2,12 @@
 //!
 //! A failure is logged once, where the answer is made ([`crate::runtime`]), with the request's id. Nothing secret and
 //! no address is ever put into a log line: secrets have a redacted `Debug` and no `Display`.
+//!
+//! What may be an attack is a [`SecurityEvent`], of the schema in `docs/events.md`.
 
 use tracing::level_filters::LevelFilter;
+
+use crate::session::{Kind, SessionRef};
 
 /// Starts logging, from level `INFO`. Called once, first thing in `main`.
 pub(crate) fn init() {
@@ -17,4 +21,168 @@ pub(crate) fn init() {
         .without_time()
         .with_max_level(LevelFilter::INFO)
         .init();
+}
+
+/// Which credential was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// An access token.
+    Access,
+    /// A refresh token, or whatever else refreshes a session.
+    Refresh,
+}
+
+impl Credential {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Refresh => "refresh",
+        }
+    }
+}
+
+/// Something that whoever watches over accounts wants to hear of. `docs/events.md` has the schema of its log line,
+/// which never holds a token or an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecurityEvent {
+    /// An older refresh credential was shown: it was copied, and the session has been ended.
+    RefreshTokenReused {
+        /// The session.
+        session: SessionRef,
+        /// Its kind.
+        kind: Kind,
+    },
+    /// Two requests without keys refreshed one generation within the grace: two tabs, or a thief beside the owner.
+    RefreshRaced {
+        /// The session.
+        session: SessionRef,
+    },
+    /// A genuine credential, not past its time, of a session that was ended: logged out, reused, crowded out, or its
+    /// user banned.
+    EndedSessionUsed {
+        /// The session.
+        session: SessionRef,
+        /// What was shown.
+        credential: Credential,
+    },
+    /// A token names a key that is not there: it is forged, or older than any key that is kept. Told once a minute at
+    /// most by each instance, whatever is thrown at it.
+    UnknownKey {
+        /// What was shown.
+        credential: Credential,
+    },
+    /// A stored key cannot be read, made or signed with.
+    KeyFailed,
+}
+
+impl SecurityEvent {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RefreshTokenReused { .. } => "refresh_token_reused",
+            Self::RefreshRaced { .. } => "refresh_raced",
+            Self::EndedSessionUsed { .. } => "ended_session_used",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::KeyFailed => "key_failed",
+        }
+    }
+
+    /// Writes its line.
+    pub fn log(self) {
+        let (session, kind, credential) = match self {
+            Self::RefreshTokenReused { session, kind } => (Some(session), Some(kind), Some(Credential::Refresh)),
+            Self::RefreshRaced { session } => (Some(session), None, Some(Credential::Refresh)),
+            Self::EndedSessionUsed { session, credential } => (Some(session), None, Some(credential)),
+            Self::UnknownKey { credential } => (None, None, Some(credential)),
+            Self::KeyFailed => (None, None, None),
+        };
+        tracing::warn!(
+            security_event = self.name(),
+            user_id = session.map(|session| tracing::field::display(session.user_id)),
+            session_id = session.map(|session| tracing::field::display(session.session_id)),
+            session_kind = kind.map(Kind::as_str),
+            credential = credential.map(Credential::as_str),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::account::UserId;
+    use crate::session::SessionId;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("the lines").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// What one event writes, as a Lambda function's log has it.
+    fn line(event: SecurityEvent) -> Value {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .without_time()
+            .with_writer(lines.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || event.log());
+        let text = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    #[test]
+    fn each_event_is_one_line_of_the_documented_schema() {
+        let session = SessionRef { user_id: UserId::from_bytes([1; 16]), session_id: SessionId::from_bytes([2; 16]) };
+        let (user_id, session_id) = (session.user_id.to_string(), session.session_id.to_string());
+        let documented = include_str!("../../docs/events.md");
+        for (event, expected) in [
+            (
+                SecurityEvent::RefreshTokenReused { session, kind: Kind::App },
+                json!({"level": "WARN", "security_event": "refresh_token_reused", "user_id": user_id,
+                    "session_id": session_id, "session_kind": "app", "credential": "refresh"}),
+            ),
+            (
+                SecurityEvent::RefreshRaced { session },
+                json!({"level": "WARN", "security_event": "refresh_raced", "user_id": user_id,
+                    "session_id": session_id, "credential": "refresh"}),
+            ),
+            (
+                SecurityEvent::EndedSessionUsed { session, credential: Credential::Access },
+                json!({"level": "WARN", "security_event": "ended_session_used", "user_id": user_id,
+                    "session_id": session_id, "credential": "access"}),
+            ),
+            (
+                SecurityEvent::UnknownKey { credential: Credential::Access },
+                json!({"level": "WARN", "security_event": "unknown_key", "credential": "access"}),
+            ),
+            (SecurityEvent::KeyFailed, json!({"level": "WARN", "security_event": "key_failed"})),
+        ] {
+            assert_eq!(line(event), expected);
+            assert!(documented.contains(&format!("`{}`", event.name())), "{} is not in docs/events.md", event.name());
+        }
+    }
 }

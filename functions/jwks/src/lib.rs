@@ -1,6 +1,9 @@
 //! `GET /.well-known/jwks.json` — the public keys that verify access tokens (RFC 7517).
+//! `GET /.well-known/openid-configuration` — where they are and who issues (OpenID Connect Discovery 1.0 §4), as far as a
+//! verifier of tokens needs: API Gateway's own JWT authorizer, say, which takes RS256 alone.
 //!
-//! Success: `200 {keys}`, cacheable for five minutes. Before the first sign-in there are none.
+//! Success: `200 {keys}`, cacheable for five minutes; before the first sign-in there are none. `200 {issuer, jwks_uri, …}`,
+//! cacheable likewise.
 //!
 //! Errors: `unavailable`.
 
@@ -11,7 +14,9 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 use shared::clock::Clock;
+use shared::config::Config;
 use shared::http::credentials::Inbound;
+use shared::http::origin::ApiUrl;
 use shared::http::{Problem, Response, json};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::token::keys::Jwk;
@@ -21,13 +26,18 @@ use thiserror::Error;
 /// What it needs.
 pub struct Deps {
     keys: KeyRing,
+    config: Arc<Config>,
     clock: Clock,
 }
 
 impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
-        Self { keys: platform.keys(&platform.store()), clock: platform.clock.clone() }
+        Self {
+            keys: platform.keys(&platform.store()),
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
     }
 }
 
@@ -36,9 +46,24 @@ pub fn service(platform: &Platform) -> Endpoint {
     runtime::endpoint(platform, Deps::new(platform), handle)
 }
 
+/// As long as our own verifiers keep keys.
+const CACHEABLE: &str = "public, max-age=300";
+
 #[derive(Serialize)]
 struct KeySet {
     keys: Vec<Jwk>,
+}
+
+/// The members that Discovery requires and that mean something here. There is no authorization endpoint: nobody signs in
+/// through a redirect.
+#[derive(Serialize)]
+struct Configuration<'a> {
+    issuer: &'a str,
+    jwks_uri: String,
+    response_types_supported: [&'a str; 0],
+    subject_types_supported: [&'a str; 1],
+    id_token_signing_alg_values_supported: [&'a str; 1],
+    claims_supported: [&'a str; 9],
 }
 
 /// Why there is no key set.
@@ -53,10 +78,33 @@ impl From<JwksError> for Problem {
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, _request: Request, _inbound: Inbound) -> Result<Response, JwksError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, JwksError> {
+    if request.uri().path().ends_with("/openid-configuration") {
+        Ok(configuration(&deps.config, &inbound.api_url))
+    } else {
+        key_set(&deps).await
+    }
+}
+
+fn configuration(config: &Config, api_url: &ApiUrl) -> Response {
+    let issuer = api_url.as_str();
+    let body = Configuration {
+        issuer,
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        response_types_supported: [],
+        subject_types_supported: ["public"],
+        id_token_signing_alg_values_supported: [config.signing_algorithm.as_str()],
+        claims_supported: ["iss", "aud", "sub", "sid", "gen", "kind", "iat", "exp", "username"],
+    };
+    let mut response = json::response(StatusCode::OK, &body);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(CACHEABLE));
+    response
+}
+
+async fn key_set(deps: &Deps) -> Result<Response, JwksError> {
     let keys = deps.keys.published_keys(deps.clock.now()).await?;
     // Nobody may keep it that there are no keys yet: the first sign-in makes one.
-    let cache = if keys.is_empty() { "no-store" } else { "public, max-age=300" };
+    let cache = if keys.is_empty() { "no-store" } else { CACHEABLE };
     let mut response = json::response(StatusCode::OK, &KeySet { keys });
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     Ok(response)

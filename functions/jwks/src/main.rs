@@ -1,5 +1,5 @@
 //! The Lambda binary `jwks`; its specification is in `lib.rs`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(jwks::Deps::new, jwks::handle)
+    shared::runtime::run(jwks::service)
 }

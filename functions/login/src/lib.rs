@@ -1,13 +1,15 @@
 //! `POST /login` — signs in with a password.
 //!
-//! Success: `200`, a session response. The session that the request came with is ended.
+//! Success: `200`, a session response. The session that the request came with is ended, and so is the oldest of the user's
+//! that is one too many (`MaxSessions`).
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_credentials`, `csrf_rejected`,
 //! `unavailable`.
 //!
 //! A user that there is not costs the same time and the same round trips as a wrong password.
 //!
-//! Round trips: 3; 1 WRU, 2 RRU (a session that is ended with it adds 3 WRU).
+//! Round trips: 3; 1 WRU, 3 RRU (1 more for each further 4 KB of sessions, some eight; a session that is ended with it
+//! adds 3 WRU).
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use shared::http::session_response::Issuer;
 use shared::http::{Code, Problem, Response};
 use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::runtime::{self, Endpoint, Platform};
-use shared::session::{Client, Kind, Session};
+use shared::session::{Client, Kind, Session, crowded_out};
 use shared::store::{Identifier, Store, StoreError};
 use shared::token::{KeyError, KeyRing};
 use thiserror::Error;
@@ -111,10 +113,11 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     let password = password.to_compare().ok_or(LoginError::InvalidCredentials)?;
     let now = deps.clock.now();
 
-    let (user, stored) = find_user(&deps.store, &identifier).await?;
+    let Found { user, stored, sessions } = find_user(&deps.store, &identifier).await?;
     let user = authenticate(&deps, user, password, stored).await?;
     let session = Session::start(&user, Kind::chosen(client, remember), &inbound.device, &deps.config.lifetimes, now);
-    let replaced = inbound.sessions(&deps.keys, now).await?;
+    let mut replaced = inbound.sessions(&deps.keys, now).await?;
+    replaced.extend(crowded_out(&user, sessions, &replaced, deps.config.max_sessions, now));
     deps.store.create_session(&session, &replaced).await?;
 
     let issuer = Issuer { keys: &deps.keys, config: &deps.config };
@@ -130,11 +133,19 @@ fn identifier(username: Option<&str>, email: Option<&str>) -> Result<Identifier,
     }
 }
 
-/// The user and the stored password, in two round trips whether or not there is one.
-async fn find_user(store: &Store, identifier: &Identifier) -> Result<(Option<User>, Option<PasswordHash>), StoreError> {
-    let user_id = store.find_user_id(identifier).await?;
-    let found = store.find_user_with_password(user_id.unwrap_or_else(UserId::random)).await?;
-    Ok(found.unzip())
+/// Whoever the request names; nothing where there is nobody.
+struct Found {
+    user: Option<User>,
+    stored: Option<PasswordHash>,
+    sessions: Vec<Session>,
+}
+
+/// The user, the stored password and the sessions, in two round trips whether or not there is one.
+async fn find_user(store: &Store, identifier: &Identifier) -> Result<Found, StoreError> {
+    let user_id = store.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
+    let (found, sessions) = tokio::join!(store.find_user_with_password(user_id), store.find_sessions(user_id));
+    let (user, stored) = found?.unzip();
+    Ok(Found { user, stored, sessions: sessions? })
 }
 
 /// The user, if the password is theirs and they are not banned. A hash with outdated parameters is replaced.

@@ -1,5 +1,5 @@
 //! The Lambda binary `login`; its specification is in `lib.rs`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(login::Deps::new, login::handle)
+    shared::runtime::run(login::service)
 }

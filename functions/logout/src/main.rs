@@ -1,5 +1,5 @@
 //! The Lambda binary `logout`; its specification is in `lib.rs`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(logout::Deps::new, logout::handle)
+    shared::runtime::run(logout::service)
 }

@@ -1,5 +1,5 @@
 //! The Lambda binary `me`; its specification is in `lib.rs`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(me::Deps::new, me::handle)
+    shared::runtime::run(me::service)
 }

@@ -25,6 +25,7 @@ use shared::http::{Code, Problem, Response, header};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::session::{Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
 use shared::store::{Rotation, Store, StoreError};
+use shared::telemetry::{Credential, SecurityEvent};
 use shared::token::{AccessError, KeyError, KeyRing};
 use thiserror::Error;
 
@@ -145,10 +146,10 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
             let decision = session.refresh(presented, key, lifetimes, now);
             (session, decision)
         }
-        Rotation::Missing => return Err(RefreshError::Ended),
+        Rotation::Missing => return Err(ended(session)),
     };
     // A session of an older epoch is dead whatever was presented, also if the update has just rotated it.
-    let user = user?.filter(|user| stored.belongs_to(user)).ok_or(RefreshError::Ended)?;
+    let user = user?.filter(|user| stored.belongs_to(user)).ok_or_else(|| ended(session))?;
     let session = execute(&deps, stored, decision).await?;
 
     let replaced = inbound.sessions(&deps.keys, now).await?;
@@ -184,13 +185,19 @@ async fn credential(
     Ok((claims.session(), Presented { kind: Kind::Browser, generation: claims.generation }))
 }
 
+/// The refusal of a genuine credential whose session was ended before its time.
+fn ended(session: SessionRef) -> RefreshError {
+    SecurityEvent::EndedSessionUsed { session, credential: Credential::Refresh }.log();
+    RefreshError::Ended
+}
+
 /// Does what was decided, and returns the session whose tokens to issue.
 async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Session, RefreshError> {
     match decision {
         Decision::Rotate(session) => Ok(session),
         Decision::Repeat => Ok(stored),
         Decision::Race => {
-            tracing::info!(session_id = %stored.id, "two tabs refreshed at once");
+            SecurityEvent::RefreshRaced { session: stored.reference() }.log();
             Ok(stored)
         }
         Decision::Duplicate => Err(RefreshError::Duplicate),
@@ -199,10 +206,7 @@ async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Ses
         Decision::Ended => Err(RefreshError::Ended),
         Decision::Reuse => {
             deps.store.delete_session(stored.reference()).await?;
-            tracing::warn!(
-                event = "refresh_token_reused", session_id = %stored.id, user_id = %stored.user_id,
-                kind = stored.kind.as_str(), "a refresh credential was used twice; the session is ended"
-            );
+            SecurityEvent::RefreshTokenReused { session: stored.reference(), kind: stored.kind }.log();
             Err(RefreshError::Reused)
         }
     }

@@ -1,5 +1,5 @@
 //! The Lambda binary `refresh`; its specification is in `lib.rs`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(refresh::Deps::new, refresh::handle)
+    shared::runtime::run(refresh::service)
 }

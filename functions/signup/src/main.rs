@@ -1,5 +1,5 @@
 //! The Lambda binary `signup`; its specification is in `lib.rs`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(signup::Deps::new, signup::handle)
+    shared::runtime::run(signup::service)
 }

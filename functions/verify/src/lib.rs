@@ -38,7 +38,7 @@ use shared::http::{Code, Problem, Response, csrf, header};
 use shared::locale::Locale;
 use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::runtime::{self, Endpoint, Platform};
-use shared::session::{Client, Kind, Session};
+use shared::session::{Client, Kind, Session, crowded_out};
 use shared::store::{Account, AccountError, Store, StoreError};
 use shared::token::{KeyError, KeyRing};
 use thiserror::Error;
@@ -373,9 +373,10 @@ async fn sign_in_again(
     inbound: &Inbound,
     now: Timestamp,
 ) -> Result<(User, Session), VerifyError> {
-    let user = deps.store.find_user(user_id).await?.filter(|user| user.status == Status::Enabled);
-    let user = user.ok_or(VerifyError::Invalid)?;
+    let (user, sessions) = tokio::join!(deps.store.find_user(user_id), deps.store.find_sessions(user_id));
+    let user = user?.filter(|user| user.status == Status::Enabled).ok_or(VerifyError::Invalid)?;
     let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
-    deps.store.create_session(&session, &[]).await?;
+    let crowded_out = crowded_out(&user, sessions?, &[], deps.config.max_sessions, now);
+    deps.store.create_session(&session, &crowded_out).await?;
     Ok((user, session))
 }

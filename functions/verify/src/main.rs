@@ -1,5 +1,5 @@
 //! The Lambda binary `verify`; its specification is in `lib.rs`.
 
 fn main() -> Result<(), lambda_http::Error> {
-    shared::runtime::run(verify::Deps::new, verify::handle)
+    shared::runtime::run(verify::service)
 }

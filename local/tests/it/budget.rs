@@ -95,6 +95,11 @@ async fn logging_in() {
     for body in [alice.login("app"), alice.login("browser"), alice.remembered(), by_address] {
         stack.within("login", &LOGIN, 200, client.post("/login").json(body)).await;
     }
+    // Beside some sessions too.
+    for _ in 0..3 {
+        stack.app(&alice).await;
+    }
+    stack.within("login", &LOGIN, 200, client.post("/login").json(alice.login("app"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,6 +168,12 @@ async fn protected_functions_of_ours() {
     let app = stack.app(&alice).await;
     stack.within("me", &ME, 200, stack.client().get("/me").bearer(&app.access)).await;
     assert_eq!(stack.proxy().cost().operations, ["BatchGetItem"]);
+    let list = Budget { round_trips: 2, write_units: 0.0, read_units: 3.0 };
+    stack.within("sessions", &list, 200, stack.client().get("/sessions").bearer(&app.access)).await;
+    let path = format!("/sessions/{}", stack.app(&alice).await.session_id);
+    let end = Budget { round_trips: 2, write_units: 1.0, read_units: 2.0 };
+    let call = stack.client().request(reqwest::Method::DELETE, &path).bearer(&app.access);
+    stack.within("ending a session", &end, 204, call).await;
     stack.within("jwks", &NOTHING, 200, stack.client().get("/.well-known/jwks.json")).await;
     stack.within("the page", &NOTHING, 400, stack.client().get("/verify?token=nothing")).await;
 }
@@ -201,6 +212,9 @@ async fn everything(stack: &Stack, alice: &Person) {
     browser.post("/refresh").send().await.expect(200);
     browser.post("/logout").json(json!({"everywhere": true})).send().await.expect(204);
     client.get("/.well-known/jwks.json").send().await.expect(200);
+    let app = stack.app(alice).await;
+    client.get("/sessions").bearer(&app.access).send().await.expect(200);
+    stack.local.functions().invoke("rotate-keys", json!({"at_once": true})).await.expect("an answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,8 +227,11 @@ async fn no_scan_and_no_index() {
     for call in calls {
         assert_ne!(call.operation, "Scan");
         assert!(call.request["IndexName"].is_null(), "{}", call.request);
-        // Keys lie in partitions of a few items; users and sessions are never searched.
-        assert!(call.operation != "Query" || call.request["TableName"] == "KeysTable", "{}", call.request);
+        // Keys, and the sessions of a user, lie in partitions of a few items; nothing else is ever searched.
+        let values = &call.request["ExpressionAttributeValues"];
+        let of_one_user = values[":partition"]["S"].as_str().is_some_and(|pk| pk.starts_with("SESSIONS#"));
+        let of_keys = call.request["TableName"] == "KeysTable";
+        assert!(call.operation != "Query" || of_keys || of_one_user, "{}", call.request);
     }
 }
 

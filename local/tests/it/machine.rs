@@ -36,6 +36,7 @@ fn session(kind: Kind, recent_keys: [Option<RetryKey>; 3], started: u64) -> Sess
         epoch: Epoch::FIRST,
         created_at: START,
         rotated_at: START.plus(started),
+        used_at: START.plus(started),
         idle_expires_at: START.plus(started + lifetimes.idle).min(expires_at),
         expires_at,
         recent_keys,

@@ -10,6 +10,8 @@ mod login;
 mod logout;
 mod me;
 mod refresh;
+mod rotate_keys;
+mod sessions;
 mod signup;
 mod verify;
 
@@ -19,9 +21,9 @@ mod flows;
 mod forged;
 mod instances;
 mod machine;
+mod protocol;
 mod requests;
 mod secrets;
-mod sessions;
 mod storage;
 
 mod authorizer;

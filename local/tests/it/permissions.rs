@@ -76,7 +76,8 @@ impl Access {
             "Query" => {
                 let values = request["ExpressionAttributeValues"].as_object().expect("values");
                 let [partition] = values.values().collect::<Vec<_>>()[..] else { panic!("not one value: {request}") };
-                vec![Self::new("Query", request, &json!({"pk": partition}), None)]
+                let projected = request["ProjectionExpression"].is_string().then(|| named(request));
+                vec![Self::new("Query", request, &json!({"pk": partition}), projected)]
             }
             operation => vec![Self::of_item(operation, request)],
         }
@@ -216,6 +217,12 @@ fn the_check_itself_refuses() {
         ("jwks", access("Query", "KeysTable", "MAC", None)),
         ("me", access("Query", "KeysTable", "MAC", None)),
         ("authorizer", access("Query", "KeysTable", "SIGNING#PRIVATE", None)),
+        ("rotate-keys", access("Query", "KeysTable", "MAC", None)),
+        ("rotate-keys", access("Query", "KeysTable", "MAC", Some(&["active_from", "secret"]))),
+        ("rotate-keys", access("Query", "KeysTable", "SIGNING#PRIVATE", Some(&["active_from"]))),
+        ("rotate-keys", access("Query", "UsersTable", "SESSIONS#1", Some(&["active_from"]))),
+        ("sessions", access("GetItem", "UsersTable", "USER#1", None)),
+        ("sessions", access("Query", "UsersTable", "USER#1", None)),
     ] {
         assert!(!may(folder, &refused), "{folder} may {refused:?}");
     }
@@ -317,7 +324,41 @@ async fn sessions() {
     allowed(&stack, "logout");
 
     client.get("/.well-known/jwks.json").send().await.expect(200);
+    client.get("/.well-known/openid-configuration").send().await.expect(200);
     allowed(&stack, "jwks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices() {
+    let stack = Stack::with_proxy(&[("MaxSessions", "2")]).await;
+    let alice = stack.person("alice").await;
+    stack.proxy().reset();
+    let (browser, _) = (stack.signed_in(&alice).await, stack.app(&alice).await);
+    allowed(&stack, "login");
+    stack.clock.advance(1200);
+    let listed = browser.get("/sessions").send().await.expect(200);
+    assert!(listed.cookie("access").is_some(), "extended by the way");
+    for session in listed.json()["sessions"].as_array().expect("a list").iter().rev() {
+        let path = format!("/sessions/{}", session["id"].as_str().expect("an id"));
+        browser.request(reqwest::Method::DELETE, &path).send().await;
+    }
+    allowed(&stack, "sessions");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotating_keys() {
+    let stack = Stack::with_proxy(&[("AppSessionLifetime", "86400"), ("AppIdleTimeout", "86400")]).await;
+    stack.person("alice").await;
+    stack.proxy().reset();
+    let mut done = (0, 0);
+    for _ in 0..4 {
+        let answer = stack.local.functions().invoke("rotate-keys", json!({"at_once": true})).await.expect("an answer");
+        done =
+            (done.0 + answer["created"].as_u64().expect("a count"), done.1 + answer["deleted"].as_u64().expect("one"));
+        stack.clock.advance(2 * 86_400);
+    }
+    assert!(done.0 >= 4 && done.1 >= 4, "{done:?}");
+    allowed(&stack, "rotate-keys");
 }
 
 #[tokio::test(flavor = "multi_thread")]

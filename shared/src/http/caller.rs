@@ -3,6 +3,7 @@
 //! Our own functions ask this themselves: API Gateway answers a refused authorizer with a bare 403, and one
 //! invocation is cheaper than two. Session and user are read strongly, so that a logout holds at once.
 
+use lambda_http::Request;
 use thiserror::Error;
 
 use super::credentials::Inbound;
@@ -11,10 +12,11 @@ use crate::account::User;
 use crate::clock::Timestamp;
 use crate::session::Session;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Credential, SecurityEvent};
 use crate::token::{AccessClaims, AccessError, KeyRing};
 
 /// A signed-in user, as of this request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// The user.
     pub user: User,
@@ -56,6 +58,11 @@ impl From<CallerError> for Problem {
 }
 
 impl Caller {
+    /// Whom a request is from that came through a [`SessionLayer`](super::SessionLayer); without one, nobody.
+    pub fn of_request(request: &Request) -> Result<&Self, CallerError> {
+        request.extensions().get().ok_or(CallerError::Missing)
+    }
+
     /// Verifies the access token of a request, and that its session lives: one round trip.
     pub async fn authenticate(
         inbound: &Inbound,
@@ -70,7 +77,10 @@ impl Caller {
             (Some(session), Some(user)) if session.is_alive(Some(&user), now) && session.kind == token.kind => {
                 Ok(Self { user, session, token })
             }
-            _ => Err(CallerError::SessionEnded),
+            _ => {
+                SecurityEvent::EndedSessionUsed { session: token.session(), credential: Credential::Access }.log();
+                Err(CallerError::SessionEnded)
+            }
         }
     }
 }

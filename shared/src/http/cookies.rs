@@ -80,6 +80,12 @@ impl<'a> Cookies<'a> {
         }
     }
 
+    /// Whether an answer sets or clears a cookie already.
+    pub fn is_set(&self, response: &Response, kind: CookieKind) -> bool {
+        let start = format!("{}=", kind.name(self.is_https));
+        response.headers().get_all(SET_COOKIE).iter().any(|cookie| cookie.as_bytes().starts_with(start.as_bytes()))
+    }
+
     fn append(&self, response: &mut Response, kind: CookieKind, value: String, max_age: u64) {
         let same_site = if kind == CookieKind::Refresh { SameSite::Strict } else { SameSite::Lax };
         let mut cookie = Cookie::build((kind.name(self.is_https), value))

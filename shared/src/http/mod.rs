@@ -2,7 +2,8 @@
 //!
 //! - [`json`]: bodies in and out; [`problem`]: errors out (RFC 9457);
 //! - [`origin`]: where the API is, and who may call it; [`csrf`]: the check of every unsafe request;
-//! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from, for protected functions;
+//! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
+//! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
 //! - [`session_response`]: what a sign-in answers; [`sliding`]: what keeps a browser session alive.
 
 pub mod caller;
@@ -12,10 +13,12 @@ pub mod csrf;
 pub mod json;
 pub mod origin;
 pub mod problem;
+pub mod session_layer;
 pub mod session_response;
 pub mod sliding;
 
 pub use problem::{Code, Problem};
+pub use session_layer::SessionLayer;
 
 use lambda_http::http;
 

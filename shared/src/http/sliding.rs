@@ -41,7 +41,7 @@ impl Issuer<'_> {
                 return Ok(None);
             }
         }
-        let session = Session { idle_expires_at, ..session.clone() };
+        let session = Session { idle_expires_at, used_at: now, ..session.clone() };
         let (access, expires_in) = self.keys.issue_access(user, &session, lifetimes, &inbound.api_url, now).await?;
         Ok(Some(Renewal { session, access, expires_in }))
     }

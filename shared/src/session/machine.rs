@@ -85,6 +85,7 @@ impl Session {
         Self {
             generation: self.generation.next(),
             rotated_at: now,
+            used_at: now,
             idle_expires_at: now.plus(lifetimes.of(self.kind).idle).min(self.expires_at),
             recent_keys: [key, newest, middle],
             ..self.clone()
@@ -143,6 +144,7 @@ mod tests {
             epoch: Epoch::FIRST,
             created_at: START,
             rotated_at: START,
+            used_at: START,
             idle_expires_at: START.plus(lifetimes.idle),
             expires_at: START.plus(lifetimes.absolute),
             recent_keys,

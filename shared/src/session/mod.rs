@@ -70,6 +70,8 @@ pub struct Session {
     pub created_at: Timestamp,
     /// When it was last rotated, or began.
     pub rotated_at: Timestamp,
+    /// When it was last rotated or extended, or began.
+    pub used_at: Timestamp,
     /// When it ends unless it is used before.
     pub idle_expires_at: Timestamp,
     /// When it ends in any case.
@@ -93,6 +95,7 @@ impl Session {
             epoch: user.epoch,
             created_at: now,
             rotated_at: now,
+            used_at: now,
             idle_expires_at: now.plus(lifetimes.idle).min(expires_at),
             expires_at,
             recent_keys: [None; REMEMBERED_KEYS],
@@ -128,7 +131,62 @@ impl Session {
     }
 }
 
+/// Which of a user's sessions have to go, so that with one more there are at most `limit`: those that have ended first,
+/// then the oldest. `replaced` go in any case and are not counted.
+pub fn crowded_out(
+    user: &User,
+    mut sessions: Vec<Session>,
+    replaced: &[SessionRef],
+    limit: usize,
+    now: Timestamp,
+) -> Vec<SessionRef> {
+    sessions.retain(|session| !replaced.contains(&session.reference()));
+    sessions.sort_by_key(|session| (session.is_alive(Some(user), now), session.created_at, session.used_at));
+    let crowd = (sessions.len() + 1).saturating_sub(limit);
+    sessions.iter().take(crowd).map(Session::reference).collect()
+}
+
 /// The longest start of `text` within `limit` bytes that ends between characters.
 fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::{EmailAddress, Username};
+    use crate::locale::Locale;
+
+    const LIFETIMES: Lifetimes = Lifetimes {
+        browser: KindLifetimes { access: 1800, idle: 1800, absolute: 86_400 },
+        app: KindLifetimes { access: 900, idle: 2_592_000, absolute: 15_552_000 },
+        refresh_grace: 10,
+    };
+
+    #[test]
+    fn ended_sessions_go_first_and_then_the_oldest() {
+        let user = User {
+            id: UserId::random(),
+            username: Username::parse("alice").expect("a name"),
+            email: EmailAddress::parse("alice@example.test").expect("an address"),
+            status: Status::Enabled,
+            epoch: Epoch::FIRST,
+            locale: Locale::En,
+            created_at: Timestamp::from_unix(0),
+        };
+        let at = |seconds: u64| Timestamp::from_unix(1_000_000 + seconds);
+        let start = |kind, seconds| Session::start(&user, kind, "", &LIFETIMES, at(seconds));
+        let app = [start(Kind::App, 0), start(Kind::App, 10), start(Kind::App, 20)];
+        let idle = start(Kind::Browser, 5);
+        let sessions = || app.iter().cloned().chain([idle.clone()]).collect::<Vec<_>>();
+        let out = |replaced: &[SessionRef], limit| crowded_out(&user, sessions(), replaced, limit, at(5000));
+
+        assert_eq!(out(&[], 5), []);
+        assert_eq!(out(&[], 4), [idle.reference()]);
+        assert_eq!(out(&[], 3), [idle.reference(), app[0].reference()]);
+        assert_eq!(out(&[], 1), [idle.reference(), app[0].reference(), app[1].reference(), app[2].reference()]);
+        assert_eq!(out(&[app[1].reference()], 2), [idle.reference(), app[0].reference()]);
+        let newer = User { epoch: Epoch::from_number(2), ..user.clone() };
+        assert_eq!(crowded_out(&newer, sessions(), &[], 4, at(30)), [app[0].reference()]);
+    }
 }

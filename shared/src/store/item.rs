@@ -31,7 +31,12 @@ impl Key {
     }
 
     pub(super) fn session(session: SessionRef) -> Self {
-        Self::new(format!("SESSIONS#{}", session.user_id), session.session_id.to_string())
+        Self::new(Self::sessions_of(session.user_id), session.session_id.to_string())
+    }
+
+    /// The partition of a user's sessions.
+    pub(super) fn sessions_of(user_id: UserId) -> String {
+        format!("SESSIONS#{user_id}")
     }
 
     pub(super) fn email(email: &EmailAddress) -> Self {

@@ -2,24 +2,48 @@
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use zeroize::Zeroizing;
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, string, unavailable};
 use crate::base64url;
+use crate::clock::Timestamp;
 use crate::token::keys::{Jwk, PrivateKey, Slotted};
 use crate::token::{MacKey, MacKeyId, SigningAlgorithm};
 
 const MAC: &str = "MAC";
 const PRIVATE: &str = "SIGNING#PRIVATE";
 const PUBLIC: &str = "SIGNING#PUBLIC";
+/// What tells when a key signs, and nothing of the key itself.
+const TIMES: [&str; 4] = ["pk", "sk", "active_from", "alg"];
 const SLOT_IS_FREE: &str = "attribute_not_exists(pk)";
 
+/// Where a key lies and when it signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySlot {
+    /// The number of its slot.
+    pub slot: u32,
+    /// From when it signs.
+    pub active_from: Timestamp,
+    /// How it signs; a MAC key has no algorithm to choose.
+    pub algorithm: Option<SigningAlgorithm>,
+}
+
 impl Store {
+    /// When each MAC key is for use.
+    pub async fn find_mac_key_slots(&self) -> Result<Vec<KeySlot>, StoreError> {
+        self.find_slots(MAC).await
+    }
+
+    /// When each signing key is for use.
+    pub async fn find_signing_key_slots(&self) -> Result<Vec<KeySlot>, StoreError> {
+        self.find_slots(PUBLIC).await
+    }
+
     /// All MAC keys.
     pub async fn find_mac_keys(&self) -> Result<Vec<Slotted<MacKey>>, StoreError> {
-        self.find_keys(MAC, |item| {
+        self.find_keys(MAC, &[], |item| {
             let id = item.parsed("key_id", base64url::decode_array).map(MacKeyId::from_bytes)?;
             let secret = Zeroizing::new(item.parsed("secret", base64url::decode_array)?);
             Ok(MacKey::from_secret(id, secret))
@@ -29,7 +53,7 @@ impl Store {
 
     /// All private halves of signing keys.
     pub async fn find_signing_keys(&self) -> Result<Vec<Slotted<PrivateKey>>, StoreError> {
-        self.find_keys(PRIVATE, |item| {
+        self.find_keys(PRIVATE, &[], |item| {
             Ok(PrivateKey {
                 kid: item.text("kid")?.to_owned(),
                 algorithm: item.parsed("alg", SigningAlgorithm::parse)?,
@@ -41,7 +65,7 @@ impl Store {
 
     /// All public halves of signing keys.
     pub async fn find_public_keys(&self) -> Result<Vec<Slotted<Jwk>>, StoreError> {
-        self.find_keys(PUBLIC, |item| item.parsed("jwk", |text| serde_json::from_str(text).ok())).await
+        self.find_keys(PUBLIC, &[], |item| item.parsed("jwk", |text| serde_json::from_str(text).ok())).await
     }
 
     /// Puts a MAC key into its slot, unless somebody else did so first: then nothing happens, and that one counts.
@@ -65,7 +89,7 @@ impl Store {
     pub async fn create_signing_key(&self, private: &Slotted<PrivateKey>, public: &Jwk) -> Result<(), StoreError> {
         let jwk = serde_json::to_string(public).map_err(unavailable)?;
         let halves = [
-            slot(PUBLIC, private).with_text("kid", &public.kid).with_text("jwk", jwk),
+            slot(PUBLIC, private).with_text("kid", &public.kid).with_text("alg", &public.alg).with_text("jwk", jwk),
             slot(PRIVATE, private)
                 .with_text("kid", &private.key.kid)
                 .with_text("alg", private.key.algorithm.as_str())
@@ -97,21 +121,55 @@ impl Store {
         }
     }
 
+    /// Deletes a MAC key, if it is there.
+    pub async fn delete_mac_key(&self, slot: u32) -> Result<(), StoreError> {
+        let key = Key::ring(MAC, slot).to_attributes();
+        self.client.delete_item().table_name(&self.keys_table).set_key(Some(key)).send().await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// Deletes both halves of a signing key at once, if they are there.
+    pub async fn delete_signing_key(&self, slot: u32) -> Result<(), StoreError> {
+        let mut transaction = self.client.transact_write_items();
+        for half in [PUBLIC, PRIVATE] {
+            let delete = Delete::builder()
+                .table_name(&self.keys_table)
+                .set_key(Some(Key::ring(half, slot).to_attributes()))
+                .build()
+                .map_err(unavailable)?;
+            transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
+        }
+        transaction.send().await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    async fn find_slots(&self, partition: &str) -> Result<Vec<KeySlot>, StoreError> {
+        let read = |item: &Item| match item.find_text("alg") {
+            Some(_) => item.parsed("alg", SigningAlgorithm::parse).map(Some),
+            None => Ok(None),
+        };
+        let slots = self.find_keys(partition, &TIMES, read).await?.into_iter();
+        Ok(slots.map(|Slotted { slot, active_from, key }| KeySlot { slot, active_from, algorithm: key }).collect())
+    }
+
+    /// All keys of a partition, or some attributes of them.
     async fn find_keys<K>(
         &self,
         partition: &str,
+        attributes: &[&str],
         read: impl Fn(&Item) -> Result<K, StoreError>,
     ) -> Result<Vec<Slotted<K>>, StoreError> {
-        let answer = self
+        let mut query = self
             .client
             .query()
             .table_name(&self.keys_table)
             .consistent_read(true)
             .key_condition_expression("pk = :partition")
-            .expression_attribute_values(":partition", string(partition))
-            .send()
-            .await
-            .map_err(unavailable)?;
+            .expression_attribute_values(":partition", string(partition));
+        if !attributes.is_empty() {
+            query = query.projection_expression(attributes.join(","));
+        }
+        let answer = query.send().await.map_err(unavailable)?;
         let items = answer.items.unwrap_or_default().into_iter().map(Item::from_attributes);
         items
             .map(|item| {

@@ -13,6 +13,7 @@ mod sessions;
 mod signups;
 mod users;
 
+pub use keys::KeySlot;
 pub use sessions::Rotation;
 pub use signups::{Account, AccountError, Resend};
 pub use users::{Identifier, Taken};

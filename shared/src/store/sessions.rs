@@ -21,6 +21,22 @@ pub enum Rotation {
 }
 
 impl Store {
+    /// All sessions of a user, ended ones too as long as TTL has not swept them. There are few: a sign-in deletes what
+    /// is over `MaxSessions`.
+    pub async fn find_sessions(&self, user_id: UserId) -> Result<Vec<Session>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :partition")
+            .expression_attribute_values(":partition", string(Key::sessions_of(user_id)))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        answer.items.unwrap_or_default().into_iter().map(|item| from_item(&Item::from_attributes(item))).collect()
+    }
+
     /// Stores a new session, and in the same transaction deletes those that it replaces.
     pub async fn create_session(&self, session: &Session, replaced: &[SessionRef]) -> Result<(), StoreError> {
         let item = to_item(session).into_attributes();
@@ -64,7 +80,7 @@ impl Store {
                 "generation = :presented AND kind = :kind AND idle_expires_at > :now AND expires_at > :now{fresh_key}"
             ))
             .update_expression(
-                "SET generation = :next, rotated_at = :now, idle_expires_at = :idle, \
+                "SET generation = :next, rotated_at = :now, used_at = :now, idle_expires_at = :idle, \
                  key_3 = key_2, key_2 = key_1, key_1 = :key, written_by = :call",
             )
             .expression_attribute_values(":presented", number(presented.generation.number()))
@@ -107,7 +123,7 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(Key::session(session.reference()).to_attributes()))
             .condition_expression("generation = :generation AND idle_expires_at > :now AND expires_at > :now")
-            .update_expression("SET idle_expires_at = :idle")
+            .update_expression("SET idle_expires_at = :idle, used_at = :now")
             .expression_attribute_values(":generation", number(session.generation.number()))
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":idle", number(idle_expires_at.unix()));
@@ -145,6 +161,7 @@ fn to_item(session: &Session) -> Item {
         .with_number("epoch", session.epoch.number())
         .with_time("created_at", session.created_at)
         .with_time("rotated_at", session.rotated_at)
+        .with_time("used_at", session.used_at)
         .with_time("idle_expires_at", session.idle_expires_at)
         .with_time("expires_at", session.expires_at)
         .with_text("key_1", newest)
@@ -167,6 +184,7 @@ pub(super) fn from_item(item: &Item) -> Result<Session, StoreError> {
         epoch: item.number("epoch").map(Epoch::from_number)?,
         created_at: item.time("created_at")?,
         rotated_at: item.time("rotated_at")?,
+        used_at: item.time("used_at")?,
         idle_expires_at: item.time("idle_expires_at")?.min(expires_at),
         expires_at,
         recent_keys: [key("key_1")?, key("key_2")?, key("key_3")?],

@@ -11,8 +11,18 @@ use crate::session::{Session, SessionRef};
 /// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
 const WITHOUT_PASSWORD: [&str; 8] = ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at"];
 /// What a session has beside these.
-const OF_SESSIONS: [&str; 9] =
-    ["kind", "generation", "rotated_at", "idle_expires_at", "expires_at", "key_1", "key_2", "key_3", "device"];
+const OF_SESSIONS: [&str; 10] = [
+    "kind",
+    "generation",
+    "rotated_at",
+    "used_at",
+    "idle_expires_at",
+    "expires_at",
+    "key_1",
+    "key_2",
+    "key_3",
+    "device",
+];
 
 /// What a person calls themself at login.
 #[derive(Clone, Debug)]

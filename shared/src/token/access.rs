@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::jws::Compact;
-use super::keys::{KeyError, KeyRing, PublicKey};
+use super::keys::{self, KeyError, KeyRing, PublicKey};
 use crate::account::{User, UserId};
 use crate::clock::Timestamp;
 use crate::http::origin::ApiUrl;
@@ -99,7 +99,8 @@ impl KeyRing {
             kid: Some(key.kid.clone()),
             ..Header::new(key.algorithm.of_jsonwebtoken())
         };
-        let token = jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(KeyError::Signature)?;
+        let token = jsonwebtoken::encode(&header, &claims, &key.encoding)
+            .map_err(|error| keys::told(KeyError::Signature(error)))?;
         Ok((token, expires_in))
     }
 

@@ -3,11 +3,11 @@
 //! Keys lie in their own table, in numbered slots. The first is made on first use, by whoever comes first: a
 //! conditional put into slot 1 decides a race. Each instance keeps what it loaded and looks again after
 //! [`RELOAD_AFTER`], or at once (but not twice a minute) when a credential names a key that it does not know. The
-//! newest key that is active signs; older ones verify for as long as they lie there.
+//! newest key that is active signs; older ones verify for as long as they lie there ([`super::rotation`]).
 //!
 //! Verifiers need the public halves alone, which have a partition of their own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPublicKeyUncompressedBin, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
@@ -22,6 +22,7 @@ use super::algorithm::SigningAlgorithm;
 use super::mac::{MacKey, MacKeyId};
 use crate::clock::Timestamp;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Credential, SecurityEvent};
 use crate::{base64url, random};
 
 /// Seconds after which an instance looks for new and removed keys.
@@ -188,23 +189,40 @@ fn generate_rsa_2048() -> Result<(Zeroizing<Vec<u8>>, KeyMaterial), KeyError> {
 }
 
 /// The keys of one partition, as this instance last saw them.
-struct Cached<K>(Mutex<Option<Loaded<K>>>);
+struct Cached<K>(Mutex<Loaded<K>>);
 
 struct Loaded<K> {
     at: Timestamp,
-    keys: Arc<[Slotted<Arc<K>>]>,
+    /// When they were last looked for because one was missing.
+    missed_at: Option<Timestamp>,
+    keys: Option<Arc<[Slotted<Arc<K>>]>>,
 }
 
 impl<K> Cached<K> {
     const fn empty() -> Self {
-        Self(Mutex::new(None))
+        Self(Mutex::new(Loaded { at: Timestamp::from_unix(0), missed_at: None, keys: None }))
     }
 
-    /// What was loaded at most `age` seconds ago. No keys at all are never current: the first may be made any moment.
-    fn younger_than(&self, age: u64, now: Timestamp) -> Option<Arc<[Slotted<Arc<K>>]>> {
-        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = cached.as_ref().filter(|loaded| now.seconds_since(loaded.at) < age && !loaded.keys.is_empty())?;
-        Some(Arc::clone(&loaded.keys))
+    fn lock(&self) -> MutexGuard<'_, Loaded<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was loaded less than [`RELOAD_AFTER`] ago. No keys at all are never current: the first may be made any
+    /// moment.
+    fn current(&self, now: Timestamp) -> Option<Arc<[Slotted<Arc<K>>]>> {
+        let loaded = self.lock();
+        let keys = loaded.keys.as_ref()?;
+        (now.seconds_since(loaded.at) < RELOAD_AFTER && !keys.is_empty()).then(|| Arc::clone(keys))
+    }
+
+    /// Whether to look for a key that is not among current ones; not again before [`UNKNOWN_KEY_COOLDOWN`] is over.
+    fn may_look_again(&self, now: Timestamp) -> bool {
+        let mut loaded = self.lock();
+        if loaded.missed_at.is_some_and(|at| now.seconds_since(at) < UNKNOWN_KEY_COOLDOWN) {
+            return false;
+        }
+        loaded.missed_at = Some(now);
+        true
     }
 
     fn put(&self, keys: Vec<Slotted<K>>, now: Timestamp) -> Arc<[Slotted<Arc<K>>]> {
@@ -212,7 +230,9 @@ impl<K> Cached<K> {
             .into_iter()
             .map(|Slotted { slot, active_from, key }| Slotted { slot, active_from, key: Arc::new(key) })
             .collect();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Loaded { at: now, keys: Arc::clone(&keys) });
+        let mut loaded = self.lock();
+        loaded.at = now;
+        loaded.keys = Some(Arc::clone(&keys));
         keys
     }
 }
@@ -230,7 +250,7 @@ fn next_slot<K>(keys: &[Slotted<Arc<K>>]) -> u32 {
 
 /// The keys of one deployment, loaded as they are needed.
 pub struct KeyRing {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     algorithm: SigningAlgorithm,
     macs: Cached<MacKey>,
     signing: Cached<SigningKey>,
@@ -245,7 +265,7 @@ impl KeyRing {
 
     /// The key for new MACs.
     pub async fn mac_key(&self, now: Timestamp) -> Result<Arc<MacKey>, KeyError> {
-        let mut keys = match self.macs.younger_than(RELOAD_AFTER, now) {
+        let mut keys = match self.macs.current(now) {
             Some(keys) => keys,
             None => self.load_macs(now).await?,
         };
@@ -253,8 +273,7 @@ impl KeyRing {
             if let Some(key) = newest_active(&keys, now, |_| true) {
                 return Ok(key);
             }
-            let first = Slotted { slot: next_slot(&keys), active_from: now, key: MacKey::random() };
-            self.store.create_mac_key(&first).await?;
+            self.create_mac_key(next_slot(&keys), now).await?;
             keys = self.load_macs(now).await?;
         }
     }
@@ -264,18 +283,27 @@ impl KeyRing {
         let find = |keys: &[Slotted<Arc<MacKey>>]| {
             keys.iter().find(|slotted| slotted.key.id() == id).map(|slotted| Arc::clone(&slotted.key))
         };
-        if let Some(key) = self.macs.younger_than(RELOAD_AFTER, now).and_then(|keys| find(&keys)) {
-            return Ok(Some(key));
+        if let Some(keys) = self.macs.current(now) {
+            let found = find(&keys);
+            if found.is_some() || !self.macs.may_look_again(now) {
+                return Ok(found);
+            }
         }
-        if self.macs.younger_than(UNKNOWN_KEY_COOLDOWN, now).is_some() {
-            return Ok(None);
+        let found = find(&self.load_macs(now).await?);
+        if found.is_none() {
+            SecurityEvent::UnknownKey { credential: Credential::Refresh }.log();
         }
-        Ok(find(&self.load_macs(now).await?))
+        Ok(found)
+    }
+
+    /// Puts a new MAC key into a slot, unless there is one.
+    pub(super) async fn create_mac_key(&self, slot: u32, active_from: Timestamp) -> Result<(), KeyError> {
+        Ok(self.store.create_mac_key(&Slotted { slot, active_from, key: MacKey::random() }).await?)
     }
 
     /// The key for new access tokens.
     pub(super) async fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, KeyError> {
-        let mut keys = match self.signing.younger_than(RELOAD_AFTER, now) {
+        let mut keys = match self.signing.current(now) {
             Some(keys) => keys,
             None => self.load_signing(now).await?,
         };
@@ -283,12 +311,15 @@ impl KeyRing {
             if let Some(key) = newest_active(&keys, now, |key| key.algorithm == self.algorithm) {
                 return Ok(key);
             }
-            let (private, public) = generate(self.algorithm)?;
-            let slot = next_slot(&keys);
-            let private = Slotted { slot, active_from: now, key: private };
-            self.store.create_signing_key(&private, &public).await?;
+            self.create_signing_key(next_slot(&keys), now).await?;
             keys = self.load_signing(now).await?;
         }
+    }
+
+    /// Puts both halves of a new signing key into a slot, unless there are some.
+    pub(super) async fn create_signing_key(&self, slot: u32, active_from: Timestamp) -> Result<(), KeyError> {
+        let (private, public) = generate(self.algorithm).map_err(told)?;
+        Ok(self.store.create_signing_key(&Slotted { slot, active_from, key: private }, &public).await?)
     }
 
     /// The public key with this name; `None` when there is none.
@@ -296,18 +327,22 @@ impl KeyRing {
         let find = |keys: &[Slotted<Arc<PublicKey>>]| {
             keys.iter().find(|slotted| slotted.key.kid == kid).map(|slotted| Arc::clone(&slotted.key))
         };
-        if let Some(key) = self.public.younger_than(RELOAD_AFTER, now).and_then(|keys| find(&keys)) {
-            return Ok(Some(key));
+        if let Some(keys) = self.public.current(now) {
+            let found = find(&keys);
+            if found.is_some() || !self.public.may_look_again(now) {
+                return Ok(found);
+            }
         }
-        if self.public.younger_than(UNKNOWN_KEY_COOLDOWN, now).is_some() {
-            return Ok(None);
+        let found = find(&self.load_public(now).await?);
+        if found.is_none() {
+            SecurityEvent::UnknownKey { credential: Credential::Access }.log();
         }
-        Ok(find(&self.load_public(now).await?))
+        Ok(found)
     }
 
     /// The key set to publish (RFC 7517 §5).
     pub async fn published_keys(&self, now: Timestamp) -> Result<Vec<Jwk>, KeyError> {
-        let keys = match self.public.younger_than(RELOAD_AFTER, now) {
+        let keys = match self.public.current(now) {
             Some(keys) => keys,
             None => self.load_public(now).await?,
         };
@@ -320,7 +355,7 @@ impl KeyRing {
 
     async fn load_signing(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<SigningKey>>]>, KeyError> {
         let keys = self.store.find_signing_keys().await?.into_iter().map(|stored| {
-            let key = SigningKey::from_stored(&stored.key)?;
+            let key = SigningKey::from_stored(&stored.key).map_err(told)?;
             Ok(Slotted { slot: stored.slot, active_from: stored.active_from, key })
         });
         Ok(self.signing.put(keys.collect::<Result<_, KeyError>>()?, now))
@@ -328,11 +363,17 @@ impl KeyRing {
 
     async fn load_public(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<PublicKey>>]>, KeyError> {
         let keys = self.store.find_public_keys().await?.into_iter().map(|stored| {
-            let key = PublicKey::from_jwk(stored.key)?;
+            let key = PublicKey::from_jwk(stored.key).map_err(told)?;
             Ok(Slotted { slot: stored.slot, active_from: stored.active_from, key })
         });
         Ok(self.public.put(keys.collect::<Result<_, KeyError>>()?, now))
     }
+}
+
+/// Tells whoever watches that a key failed.
+pub(super) fn told(error: KeyError) -> KeyError {
+    SecurityEvent::KeyFailed.log();
+    error
 }
 
 #[cfg(test)]

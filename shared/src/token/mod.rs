@@ -2,7 +2,7 @@
 //!
 //! - [`access`]: JWTs, signed; anyone verifies them with the public key set.
 //! - [`refresh`]: opaque, under a MAC key that is never published, so that no JWT verifier takes one for an access token.
-//! - [`keys`]: the ring of keys, made on first use.
+//! - [`keys`]: the ring of keys, made on first use; [`rotation`]: when others follow them.
 //!
 //! A token of one type is never read as another: their forms differ, and so do their keys.
 
@@ -12,6 +12,7 @@ mod jws;
 pub mod keys;
 mod mac;
 pub mod refresh;
+pub mod rotation;
 
 pub use access::{AccessClaims, AccessError};
 pub use algorithm::SigningAlgorithm;

@@ -1,0 +1,133 @@
+//! `GET /sessions` — the caller's sessions, the last used first. `DELETE /sessions/{id}` — ends one of them.
+//!
+//! Success: `200 {sessions: [{id, kind, device, created_at, last_used_at, expires_at, current}]}`, where `device` is the
+//! `User-Agent` of the sign-in in plain words; `204`, also when there is no such session. Whoever ends the current one
+//! is logged out, and a browser's cookies are removed.
+//!
+//! Errors: `token_missing`, `token_invalid`, `token_expired`, `session_ended` (each with `WWW-Authenticate: Bearer`),
+//! `csrf_rejected`, `unavailable`.
+//!
+//! Round trips: 2; 2 RRU and 1 for each 4 KB of sessions (some eight), or 1 WRU.
+
+mod device;
+
+use std::sync::Arc;
+
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::tower::Layer;
+use lambda_http::{Request, RequestExt};
+use serde::Serialize;
+use shared::clock::Clock;
+use shared::config::Config;
+use shared::http::caller::{Caller, CallerError};
+use shared::http::cookies::Cookies;
+use shared::http::credentials::Inbound;
+use shared::http::{self, Problem, Response, SessionLayer, json};
+use shared::runtime::{self, Endpoint, Platform};
+use shared::session::{Session, SessionId, SessionRef};
+use shared::store::{Store, StoreError};
+use thiserror::Error;
+
+/// What it needs, beside what the layer around it does.
+pub struct Deps {
+    store: Arc<Store>,
+    config: Arc<Config>,
+    clock: Clock,
+}
+
+impl Deps {
+    /// Takes what it needs from the platform.
+    pub fn new(platform: &Platform) -> Self {
+        Self { store: platform.store(), config: Arc::clone(&platform.config), clock: platform.clock.clone() }
+    }
+}
+
+/// The function, ready to answer.
+pub fn service(platform: &Platform) -> Endpoint {
+    let endpoint = runtime::endpoint(platform, Deps::new(platform), handle);
+    Endpoint::new(SessionLayer::new(platform).layer(endpoint))
+}
+
+#[derive(Serialize)]
+struct SessionsResponse {
+    sessions: Vec<DeviceView>,
+}
+
+/// A session among others.
+#[derive(Serialize)]
+struct DeviceView {
+    id: String,
+    kind: &'static str,
+    device: String,
+    created_at: String,
+    last_used_at: String,
+    expires_at: String,
+    current: bool,
+}
+
+impl DeviceView {
+    fn new(session: &Session, current: SessionId) -> Self {
+        Self {
+            id: session.id.to_string(),
+            kind: session.kind.as_str(),
+            device: device::words(&session.device),
+            created_at: session.created_at.to_string(),
+            last_used_at: session.used_at.to_string(),
+            expires_at: session.expires_at.to_string(),
+            current: session.id == current,
+        }
+    }
+}
+
+/// Why nothing is shown or ended.
+#[derive(Debug, Error)]
+pub enum SessionsError {
+    /// Nobody is signed in.
+    #[error(transparent)]
+    Caller(#[from] CallerError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<SessionsError> for Problem {
+    fn from(error: SessionsError) -> Self {
+        match error {
+            SessionsError::Caller(error) => error.into(),
+            SessionsError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Answers a request.
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, SessionsError> {
+    let caller = Caller::of_request(&request)?;
+    if request.method() == Method::DELETE {
+        let parameters = request.path_parameters();
+        end(&deps, caller, parameters.first("id").unwrap_or_default(), &inbound).await
+    } else {
+        list(&deps, caller).await
+    }
+}
+
+async fn list(deps: &Deps, caller: &Caller) -> Result<Response, SessionsError> {
+    let now = deps.clock.now();
+    let mut sessions = deps.store.find_sessions(caller.user.id).await?;
+    sessions.retain(|session| session.is_alive(Some(&caller.user), now));
+    sessions.sort_by_key(|session| std::cmp::Reverse((session.used_at, session.created_at)));
+    let views = sessions.iter().map(|session| DeviceView::new(session, caller.session.id));
+    Ok(json::response(StatusCode::OK, &SessionsResponse { sessions: views.collect() }))
+}
+
+/// Ends a session of the caller's own. What cannot be one's identifier is no session.
+async fn end(deps: &Deps, caller: &Caller, id: &str, inbound: &Inbound) -> Result<Response, SessionsError> {
+    let id = SessionId::parse(id);
+    if let Some(session_id) = id {
+        deps.store.delete_session(SessionRef { user_id: caller.user.id, session_id }).await?;
+    }
+    let mut response = http::empty(StatusCode::NO_CONTENT);
+    if id == Some(caller.session.id) && inbound.has_cookies() {
+        Cookies::new(&deps.config, &inbound.api_url).clear_all(&mut response);
+    }
+    Ok(response)
+}

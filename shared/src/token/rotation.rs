@@ -1,0 +1,162 @@
+//! When keys are made and when they are deleted.
+//!
+//! A new key is published [`PUBLISHED_AHEAD`] before it signs, so that every verifier knows it by then. Its predecessor
+//! stays until nothing that it made can be in use any more, and then goes with its private half. [`plan`] decides, from
+//! the times that lie beside the keys alone; it never sees a secret.
+
+use super::keys::{KeyError, KeyRing};
+use crate::account::SIGNUP_LIFETIME;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::store::KeySlot;
+
+/// Seconds between a key's publication and its first signature. Our own verifiers look every five minutes, and so do
+/// clients of the key set; API Gateway's JWT authorizer keeps a key set for two hours.
+pub const PUBLISHED_AHEAD: u64 = 3 * 3600;
+/// Seconds that a key stays beyond the life of what it made, for a deployment that shortened that life meanwhile.
+const KEPT_LONGER: u64 = 86_400;
+
+/// What a rotation did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotated {
+    /// How many keys were made.
+    pub created: usize,
+    /// How many were deleted.
+    pub deleted: usize,
+}
+
+/// What to do with the keys of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Plan {
+    /// The slot of a new key, and from when it signs.
+    create: Option<(u32, Timestamp)>,
+    /// The slots of those to delete.
+    delete: Vec<u32>,
+}
+
+/// Decides for keys of one kind. `of_use` tells those that can sign at all: keys of another algorithm than the
+/// configured one only verify. `kept` is how many seconds what they made may live.
+///
+/// The very first key is not made here, but by whoever first needs it.
+fn plan(
+    keys: &[KeySlot],
+    of_use: impl Fn(&KeySlot) -> bool,
+    rotation: u64,
+    kept: u64,
+    at_once: bool,
+    now: Timestamp,
+) -> Plan {
+    let signers: Vec<&KeySlot> = keys.iter().filter(|key| of_use(key)).collect();
+    let Some(newest) = signers.iter().max_by_key(|key| key.slot) else { return Plan::default() };
+    let is_due = at_once || now.seconds_since(newest.active_from) >= rotation;
+    let create = (newest.active_from <= now && is_due).then(|| {
+        let last = keys.iter().map(|key| key.slot).max().unwrap_or(newest.slot);
+        (last.saturating_add(1), now.plus(PUBLISHED_AHEAD))
+    });
+    // A key has had its day once a later one signs.
+    let superseded_at =
+        |key: &KeySlot| signers.iter().filter(|other| other.slot > key.slot).map(|other| other.active_from).min();
+    let is_spent = |key: &&KeySlot| {
+        superseded_at(key).is_some_and(|at| now >= at && now.seconds_since(at) >= kept.saturating_add(KEPT_LONGER))
+    };
+    Plan { create, delete: keys.iter().filter(is_spent).map(|key| key.slot).collect() }
+}
+
+impl KeyRing {
+    /// Makes new keys where the newest is old enough, or `at_once`, and deletes those that are spent. Run twice, it does
+    /// nothing more: a new key's slot is decided by what lies in the table, and only one can be put there.
+    pub async fn rotate(&self, config: &Config, at_once: bool, now: Timestamp) -> Result<Rotated, KeyError> {
+        let mut rotated = Rotated::default();
+        let lifetimes = &config.lifetimes;
+
+        let access = lifetimes.browser.access.max(lifetimes.app.access);
+        let keys = self.store.find_signing_key_slots().await?;
+        let signs = |key: &KeySlot| key.algorithm == Some(config.signing_algorithm);
+        let signing = plan(&keys, signs, config.key_rotation, access, at_once, now);
+        if let Some((slot, active_from)) = signing.create {
+            self.create_signing_key(slot, active_from).await?;
+            rotated.created += 1;
+        }
+        for slot in signing.delete {
+            self.store.delete_signing_key(slot).await?;
+            rotated.deleted += 1;
+        }
+
+        // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
+        let refresh = lifetimes.app.absolute.max(SIGNUP_LIFETIME);
+        let keys = self.store.find_mac_key_slots().await?;
+        let macs = plan(&keys, |_| true, config.key_rotation, refresh, at_once, now);
+        if let Some((slot, active_from)) = macs.create {
+            self.create_mac_key(slot, active_from).await?;
+            rotated.created += 1;
+        }
+        for slot in macs.delete {
+            self.store.delete_mac_key(slot).await?;
+            rotated.deleted += 1;
+        }
+        Ok(rotated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::SigningAlgorithm;
+
+    const DAY: u64 = 86_400;
+    const KEPT: u64 = 1800;
+
+    fn key(slot: u32, active_from: u64, algorithm: SigningAlgorithm) -> KeySlot {
+        KeySlot { slot, active_from: Timestamp::from_unix(active_from), algorithm: Some(algorithm) }
+    }
+
+    fn es256(slot: u32, active_from: u64) -> KeySlot {
+        key(slot, active_from, SigningAlgorithm::Es256)
+    }
+
+    fn planned(keys: &[KeySlot], at_once: bool, now: u64) -> Plan {
+        let signs = |key: &KeySlot| key.algorithm == Some(SigningAlgorithm::Es256);
+        plan(keys, signs, 30 * DAY, KEPT, at_once, Timestamp::from_unix(now))
+    }
+
+    fn create(slot: u32, active_from: u64) -> Plan {
+        Plan { create: Some((slot, Timestamp::from_unix(active_from))), delete: Vec::new() }
+    }
+
+    #[test]
+    fn a_key_is_followed_after_its_time_and_not_before() {
+        assert_eq!(planned(&[es256(1, 0)], false, 30 * DAY - 1), Plan::default());
+        assert_eq!(planned(&[es256(1, 0)], false, 30 * DAY), create(2, 30 * DAY + PUBLISHED_AHEAD));
+        assert_eq!(planned(&[es256(1, 0)], true, 5), create(2, 5 + PUBLISHED_AHEAD));
+        // The first one is made by whoever needs it.
+        assert_eq!(planned(&[], true, 5), Plan::default());
+    }
+
+    #[test]
+    fn one_that_is_not_active_yet_is_not_followed() {
+        let keys = [es256(1, 0), es256(2, 30 * DAY + PUBLISHED_AHEAD)];
+        for at_once in [false, true] {
+            assert_eq!(planned(&keys, at_once, 30 * DAY + PUBLISHED_AHEAD - 1), Plan::default());
+        }
+    }
+
+    #[test]
+    fn a_key_stays_until_nothing_of_it_can_live() {
+        let keys = [es256(1, 0), es256(2, 100)];
+        let end = 100 + KEPT + KEPT_LONGER;
+        assert_eq!(planned(&keys, false, end - 1), Plan::default());
+        assert_eq!(planned(&keys, false, end), Plan { create: None, delete: vec![1] });
+        assert_eq!(planned(&keys[1..], false, end + DAY), Plan::default());
+    }
+
+    #[test]
+    fn a_key_of_another_algorithm_neither_follows_nor_is_followed() {
+        let rs256 = |slot, active_from| key(slot, active_from, SigningAlgorithm::Rs256);
+        // Back to ES256 after a while of RS256: what signs is slot 1, and nothing has superseded it.
+        let keys = [es256(1, 0), rs256(2, 10 * DAY)];
+        assert_eq!(planned(&keys, false, 20 * DAY), Plan::default());
+        assert_eq!(planned(&keys, false, 30 * DAY), create(3, 30 * DAY + PUBLISHED_AHEAD));
+        let keys = [es256(1, 0), rs256(2, 10 * DAY), es256(3, 31 * DAY)];
+        assert_eq!(planned(&keys, false, 33 * DAY), Plan { create: None, delete: vec![1, 2] });
+    }
+}
