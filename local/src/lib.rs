@@ -230,7 +230,7 @@ impl LocalStack {
 }
 
 /// How often scheduled functions run. All of the template's are for once a day, and find out themselves what is due.
-const SCHEDULE: Duration = Duration::from_secs(24 * 60 * 60);
+const SCHEDULE: Duration = Duration::from_hours(24);
 
 async fn invoke_scheduled(functions: &Functions, folders: &[String]) {
     for folder in folders {

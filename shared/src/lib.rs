@@ -18,3 +18,8 @@ pub mod session;
 pub mod store;
 pub mod telemetry;
 pub mod token;
+
+/// The README's example of a protected function, compiled as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

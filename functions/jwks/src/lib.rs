@@ -1,5 +1,5 @@
 //! `GET /.well-known/jwks.json` — the public keys that verify access tokens (RFC 7517).
-//! `GET /.well-known/openid-configuration` — where they are and who issues (OpenID Connect Discovery 1.0 §4), as far as a
+//! `GET /.well-known/openid-configuration` — where they are and who issues (`OpenID` Connect Discovery 1.0 §4), as far as a
 //! verifier of tokens needs: API Gateway's own JWT authorizer, say, which takes RS256 alone.
 //!
 //! Success: `200 {keys}`, cacheable for five minutes; before the first sign-in there are none. `200 {issuer, jwks_uri, …}`,

@@ -47,6 +47,9 @@ async fn warm(parameters: &[(&str, &str)]) -> (Stack, Person) {
     let browser = stack.remembered(&alice).await;
     browser.post("/refresh").send().await.expect(200);
     browser.post("/logout").send().await.expect(204);
+    let app = stack.app(&alice).await;
+    stack.client().get("/sessions").bearer(&app.access).send().await.expect(200);
+    stack.client().post("/logout").bearer(&app.access).send().await.expect(204);
     stack.client().get("/.well-known/jwks.json").send().await.expect(200);
     (stack, alice)
 }
@@ -120,7 +123,9 @@ async fn an_unknown_person_costs_what_a_wrong_password_costs() {
         stack.proxy().reset();
         let call = stack.client().post("/login").json(wrong(who));
         call.send().await.expect_problem(401, "invalid_credentials");
-        let cost = stack.proxy().cost();
+        let mut cost = stack.proxy().cost();
+        // Two of them are under way at once.
+        cost.operations.sort();
         costs.push((cost.operations, cost.round_trips));
     }
     assert_eq!(costs[0], costs[1]);

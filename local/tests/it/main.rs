@@ -24,6 +24,7 @@ mod machine;
 mod protocol;
 mod requests;
 mod secrets;
+mod session_layer;
 mod storage;
 
 mod authorizer;

@@ -333,6 +333,7 @@ async fn devices() {
     let stack = Stack::with_proxy(&[("MaxSessions", "2")]).await;
     let alice = stack.person("alice").await;
     stack.proxy().reset();
+    stack.clock.advance(1);
     let (browser, _) = (stack.signed_in(&alice).await, stack.app(&alice).await);
     allowed(&stack, "login");
     stack.clock.advance(1200);

@@ -52,7 +52,7 @@ impl People {
             stack.me(&self.app.access).await.expect(200);
         }
         // Every call extends a browser session, until it ends after a day in any case.
-        if step * STEP % DAY == 0 {
+        if (step * STEP).is_multiple_of(DAY) {
             self.browser = stack.signed_in(&self.alice).await;
         }
         self.browser.get("/me").send().await.expect(200);

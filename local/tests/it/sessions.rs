@@ -140,7 +140,7 @@ async fn nobody_ends_a_stranger_s_session() {
     let (_, alice) = stack.person_with_session("alice").await;
     let (_, mallory) = stack.person_with_session("mallory").await;
     let delete = |path: String| stack.client().request(reqwest::Method::DELETE, &path);
-    for id in [alice.session_id.as_str(), "nothing", "AAAAAAAAAAAAAAAAAAAAAA", "%2e%2e", "a%23b"] {
+    for id in [alice.session_id.as_str(), "nothing", "AAAAAAAAAAAAAAAAAAAAAA", "a%23b"] {
         delete(format!("/sessions/{id}")).bearer(&mallory.access).send().await.expect(204);
     }
     stack.me(&alice.access).await.expect(200);

@@ -1,5 +1,6 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457) with a `code` of a closed set.
 
+use std::convert::Infallible;
 use std::fmt;
 
 use lambda_http::Body;
@@ -229,6 +230,19 @@ const fn challenge(code: Code) -> HeaderValue {
     match code {
         Code::TokenMissing => HeaderValue::from_static("Bearer"),
         _ => HeaderValue::from_static("Bearer error=\"invalid_token\""),
+    }
+}
+
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// A failure of a function that has no errors of its own; its cause is for the log.
+impl From<lambda_http::Error> for Problem {
+    fn from(error: lambda_http::Error) -> Self {
+        Self::new(Code::Internal).caused_by(error)
     }
 }
 

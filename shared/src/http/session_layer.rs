@@ -2,9 +2,11 @@
 //!
 //! It checks the request's origin, verifies the caller, and hands the handler a [`Caller`] with user and session among
 //! the request's extensions. Past half of a browser's access token it extends the session, and the answer carries the
-//! new cookie: every call keeps the session alive. Whoever is not signed in never reaches the handler.
+//! new cookie: every call keeps the session alive. Whoever is not signed in never reaches the handler, whose errors are
+//! answered as problems.
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -62,44 +64,50 @@ pub struct SessionService<S> {
 
 impl<S> Service<Request> for SessionService<S>
 where
-    S: Service<Request, Response: IntoResponse + Send, Future: Send> + Clone + Send + 'static,
+    S: Service<Request, Response: IntoResponse + Send, Error: Into<Problem> + Send, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     type Response = Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        // The one that is ready answers; a clone may not be.
-        let waiting = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, waiting);
+        let mut inner = self.inner.clone();
         let gate = Arc::clone(&self.gate);
         Box::pin(async move {
             let now = gate.clock.now();
-            let admitted = match gate.admit(&request, now).await {
-                Ok(admitted) => admitted,
-                Err(problem) => {
-                    let mut response = runtime::refuse(problem, None, &gate.config, &runtime::request_id(&request));
-                    forbid_storing(&mut response);
-                    return Ok(response);
+            let request_id = runtime::request_id(&request);
+            let mut response = match gate.admit(&request, now).await {
+                Ok(admitted) => {
+                    request.extensions_mut().insert(admitted.caller.clone());
+                    let mut response = match answer(&mut inner, request).await {
+                        Ok(answer) => answer.into_response().await,
+                        Err(problem) => runtime::refuse(problem, Some(&admitted.inbound), &gate.config, &request_id),
+                    };
+                    gate.renew(&mut response, &admitted, now);
+                    response
                 }
+                Err(problem) => runtime::refuse(problem, None, &gate.config, &request_id),
             };
-            request.extensions_mut().insert(admitted.caller.clone());
-            let answer = inner.call(request).await?;
-            let mut response = answer.into_response().await;
-            gate.renew(&mut response, &admitted, now);
-            forbid_storing(&mut response);
+            // What one user's answer holds is for nobody else, unless the handler says otherwise.
+            response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             Ok(response)
         })
     }
 }
 
-/// What one user's answer holds is for nobody else, unless the handler says otherwise.
-fn forbid_storing(response: &mut Response) {
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+async fn answer<S>(service: &mut S, request: Request) -> Result<S::Response, Problem>
+where
+    S: Service<Request, Error: Into<Problem>>,
+{
+    poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
+    service.call(request).await.map_err(Into::into)
 }
 
 struct Gate {

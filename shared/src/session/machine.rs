@@ -21,6 +21,7 @@ pub struct Presented {
 
 /// What a refresh brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack: a box would cost more")]
 pub enum Decision {
     /// The current generation: the session goes on as this one, with tokens of the next generation.
     Rotate(Session),

@@ -1,0 +1,124 @@
+//! `shared::http::SessionLayer` around a function that is not ours, as the README shows it.
+
+use std::collections::HashMap;
+
+use lambda_http::http::{Request as HttpRequest, Response};
+use lambda_http::tower::Layer;
+use lambda_http::{Body, Error, Request, Service, service_fn};
+use serde_json::{Value, json};
+use shared::aws::Aws;
+use shared::config::Config;
+use shared::http::SessionLayer;
+use shared::http::caller::{Caller, CallerError};
+use shared::password_hasher::Hashing;
+use shared::runtime::Platform;
+
+use crate::harness::Stack;
+
+/// What a function of the same deployment has.
+fn platform(stack: &Stack) -> Platform {
+    let given = HashMap::from([
+        ("TABLE_NAME", "UsersTable"),
+        ("KEYS_TABLE_NAME", "KeysTable"),
+        ("API_URL", stack.url()),
+        ("APP_URL", stack.url()),
+        ("ALLOWED_ORIGINS", ""),
+        ("COOKIE_DOMAIN", ""),
+        ("MAIL_FROM", "no-reply@example.test"),
+        ("SERVICE_NAME", "Latchkey"),
+        ("BROWSER_IDLE_TIMEOUT", "1800"),
+        ("BROWSER_SESSION_LIFETIME", "86400"),
+        ("APP_ACCESS_TOKEN_LIFETIME", "900"),
+        ("APP_IDLE_TIMEOUT", "2592000"),
+        ("APP_SESSION_LIFETIME", "15552000"),
+        ("REFRESH_GRACE", "10"),
+        ("MAX_SESSIONS", "20"),
+        ("KEY_ROTATION_DAYS", "30"),
+        ("PASSWORD_MIN_LENGTH", "8"),
+        ("SIGNING_ALGORITHM", "ES256"),
+        ("REVOCATION_CHECK", "token"),
+    ]);
+    let config = Config::from_vars(|name| given.get(name).map(|value| (*value).to_owned())).expect("a configuration");
+    Platform::new(config, stack.clock.clone(), Aws::local(stack.database(), stack.database()), Hashing::Inline)
+}
+
+fn request(method: &str, headers: &[(&str, &str)]) -> Request {
+    let mut request = HttpRequest::builder().method(method).uri("/greeting");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::Empty).expect("a request")
+}
+
+fn body(response: &Response<Body>) -> Value {
+    serde_json::from_slice(response.body()).expect("JSON")
+}
+
+async fn greet(request: Request) -> Result<Value, CallerError> {
+    let Caller { user, session, .. } = Caller::of_request(&request)?;
+    Ok(json!({"hello": user.username.as_str(), "kind": session.kind.as_str()}))
+}
+
+async fn fail(_request: Request) -> Result<Value, Error> {
+    Err("the printer is on fire".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_handler_is_given_the_caller() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let mut service = SessionLayer::new(&platform(&stack)).layer(service_fn(greet));
+    let bearer = format!("Bearer {}", app.access);
+    let answer = service.call(request("GET", &[("authorization", &bearer)])).await.expect("an answer");
+    assert_eq!((answer.status().as_u16(), body(&answer)), (200, json!({"hello": "alice", "kind": "app"})));
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+
+    // Every call keeps a browser's session alive.
+    let browser = stack.signed_in(&alice).await;
+    let cookie = format!("access={}", browser.cookie("access").expect("a cookie"));
+    let answer = service.call(request("GET", &[("cookie", &cookie)])).await.expect("an answer");
+    assert!(!answer.headers().contains_key("set-cookie"));
+    stack.clock.advance(901);
+    let answer = service.call(request("GET", &[("cookie", &cookie)])).await.expect("an answer");
+    let cookies: Vec<&str> = answer.headers().get_all("set-cookie").iter().filter_map(|c| c.to_str().ok()).collect();
+    assert!(cookies.iter().any(|cookie| cookie.starts_with("access=")), "{cookies:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_reaches_it() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let reached = |_: Request| async { panic!("the handler was reached") };
+    let reached = service_fn(move |request| async move {
+        let never: Result<Value, Error> = reached(request).await;
+        never
+    });
+    let mut service = SessionLayer::new(&platform(&stack)).layer(reached);
+    let browser = stack.signed_in(&alice).await;
+    let cookie = format!("access={}", browser.cookie("access").expect("a cookie"));
+    let evil = [("cookie", cookie.as_str()), ("origin", "https://evil.test")];
+    stack.client().post("/logout").bearer(&app.access).send().await.expect(204);
+    let bearer = format!("Bearer {}", app.access);
+    for (sent, status, code) in [
+        (request("GET", &[]), 401, "token_missing"),
+        (request("GET", &[("authorization", "Bearer nonsense")]), 401, "token_invalid"),
+        (request("GET", &[("authorization", &bearer)]), 401, "session_ended"),
+        (request("POST", &evil), 403, "csrf_rejected"),
+    ] {
+        let answer = service.call(sent).await.expect("an answer");
+        assert_eq!((answer.status().as_u16(), &body(&answer)["code"]), (status, &json!(code)));
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_failure_says_no_more_than_that() {
+    let stack = Stack::with_database(&[]).await;
+    let (_, app) = stack.person_with_session("alice").await;
+    let mut service = SessionLayer::new(&platform(&stack)).layer(service_fn(fail));
+    let bearer = format!("Bearer {}", app.access);
+    let answer = service.call(request("GET", &[("authorization", &bearer)])).await.expect("an answer");
+    assert_eq!((answer.status().as_u16(), &body(&answer)["code"]), (500, &json!("internal")));
+    assert!(!body(&answer).to_string().contains("printer"));
+}
