@@ -47,14 +47,19 @@ pub struct Database {
 }
 
 impl Database {
-    /// Starts a database: in a file of `directory`, or in memory.
+    /// Starts a database: in a file of `directory`, or in memory; on any port of loopback.
     pub async fn start(directory: Option<&Path>) -> Result<Self, DatabaseError> {
+        Self::listen(directory, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Starts a database that listens at an address.
+    pub async fn listen(directory: Option<&Path>, address: SocketAddr) -> Result<Self, DatabaseError> {
         let path = directory.map(|directory| directory.join("dynamodb.sqlite"));
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("dynamodb".to_owned())
-            .spawn(move || serve(path.as_deref(), ready, stopped))
+            .spawn(move || serve(path.as_deref(), address, ready, stopped))
             .map_err(|error| DatabaseError::Start(error.to_string()))?;
         let address = started.await.unwrap_or_else(|_| Err("its thread ended".to_owned()));
         let address = address.map_err(DatabaseError::Start)?;
@@ -78,7 +83,7 @@ impl Database {
 
 type Ready = oneshot::Sender<Result<SocketAddr, String>>;
 
-fn serve(path: Option<&Path>, ready: Ready, stopped: oneshot::Receiver<()>) {
+fn serve(path: Option<&Path>, address: SocketAddr, ready: Ready, stopped: oneshot::Receiver<()>) {
     let database = match path {
         Some(path) => dynoxide::Database::new(&path.to_string_lossy()),
         None => dynoxide::Database::memory(),
@@ -90,7 +95,7 @@ fn serve(path: Option<&Path>, ready: Ready, stopped: oneshot::Receiver<()>) {
         (_, Err(error)) => return drop(ready.send(Err(error.to_string()))),
     };
     runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = tokio::net::TcpListener::bind(address).await;
         let listener = match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((address, listener)) => {
                 let _ = ready.send(Ok(address));

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Context, LambdaEvent, Service};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::aws::Aws;
 use shared::clock::Clock;
@@ -20,6 +22,8 @@ type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A function that is no crate of this workspace: an event in, an answer out. Tests add routes with such ones.
 pub type ExtraFunction = Arc<dyn Fn(Value) -> Answering<Value> + Send + Sync>;
+
+type EventFunction = Arc<dyn Fn(Value) -> Answering<Result<Value, String>> + Send + Sync>;
 
 /// A function cannot be started.
 #[derive(Debug, Error)]
@@ -47,8 +51,8 @@ pub struct InvocationError {
 
 enum Function {
     Http(Endpoint),
-    Authorizer(Arc<authorizer::Deps>),
-    RotateKeys(Arc<rotate_keys::Deps>),
+    /// One that API Gateway does not call as a route.
+    Event(EventFunction),
     Extra(ExtraFunction),
 }
 
@@ -72,7 +76,9 @@ impl Functions {
                 None => {
                     let config = Config::from_vars(|name| environment.get(name).cloned())
                         .map_err(|source| FunctionError::Config { folder: folder.clone(), source })?;
-                    let platform = Platform::new(config, clock.clone(), aws.clone(), Hashing::OffThread);
+                    // As roles do in the cloud, credentials tell who asks.
+                    let aws = aws.clone().with_access_key_id(folder);
+                    let platform = Platform::new(config, clock.clone(), aws, Hashing::OffThread);
                     compose(folder, &platform).ok_or_else(|| FunctionError::Unknown(folder.clone()))?
                 }
             };
@@ -86,8 +92,7 @@ impl Functions {
         let failed = |problem: String| InvocationError { folder: folder.to_owned(), problem };
         let call = match self.0.get(folder) {
             Some(Function::Http(endpoint)) => invoke_http(endpoint.clone(), event),
-            Some(Function::Authorizer(deps)) => invoke_authorizer(Arc::clone(deps), event),
-            Some(Function::RotateKeys(deps)) => invoke_rotate_keys(Arc::clone(deps), event),
+            Some(Function::Event(function)) => function(event),
             Some(Function::Extra(function)) => {
                 let answer = function(event);
                 Box::pin(async move { Ok(answer.await) })
@@ -111,13 +116,14 @@ impl fmt::Debug for Functions {
 /// The function of a folder. A new crate in `functions/` gets its line here.
 fn compose(folder: &str, platform: &Platform) -> Option<Function> {
     let endpoint = match folder {
-        "authorizer" => return Some(Function::Authorizer(Arc::new(authorizer::Deps::new(platform)))),
+        "authorizer" => return Some(event_function(authorizer::Deps::new(platform), authorizer::authorize)),
         "jwks" => jwks::service(platform),
         "login" => login::service(platform),
         "logout" => logout::service(platform),
+        "mail-events" => return Some(event_function(mail_events::Deps::new(platform), mail_events::receive)),
         "me" => me::service(platform),
         "refresh" => refresh::service(platform),
-        "rotate-keys" => return Some(Function::RotateKeys(Arc::new(rotate_keys::Deps::new(platform)))),
+        "rotate-keys" => return Some(event_function(rotate_keys::Deps::new(platform), rotate_keys::rotate)),
         "sessions" => sessions::service(platform),
         "signup" => signup::service(platform),
         "verify" => verify::service(platform),
@@ -137,18 +143,22 @@ fn invoke_http(endpoint: Endpoint, event: Value) -> Answering<Result<Value, Stri
     })
 }
 
-fn invoke_authorizer(deps: Arc<authorizer::Deps>, event: Value) -> Answering<Result<Value, String>> {
-    Box::pin(async move {
-        let event = serde_json::from_value(event).map_err(|error| error.to_string())?;
-        let answer = authorizer::authorize(deps, event).await.map_err(|error| error.to_string())?;
-        serde_json::to_value(answer).map_err(|error| error.to_string())
-    })
-}
-
-fn invoke_rotate_keys(deps: Arc<rotate_keys::Deps>, event: Value) -> Answering<Result<Value, String>> {
-    Box::pin(async move {
-        let request = serde_json::from_value(event).map_err(|error| error.to_string())?;
-        let answer = rotate_keys::rotate(deps, request).await.map_err(|error| error.to_string())?;
-        serde_json::to_value(answer).map_err(|error| error.to_string())
-    })
+/// A function that takes an event and gives an answer as they are.
+fn event_function<D, E, F, A, X>(deps: D, handle: fn(Arc<D>, E) -> F) -> Function
+where
+    D: Send + Sync + 'static,
+    E: DeserializeOwned + Send + 'static,
+    F: Future<Output = Result<A, X>> + Send + 'static,
+    A: Serialize,
+    X: fmt::Display,
+{
+    let deps = Arc::new(deps);
+    Function::Event(Arc::new(move |event| {
+        let deps = Arc::clone(&deps);
+        Box::pin(async move {
+            let event = serde_json::from_value(event).map_err(|error| error.to_string())?;
+            let answer = handle(deps, event).await.map_err(|error| error.to_string())?;
+            serde_json::to_value(answer).map_err(|error| error.to_string())
+        })
+    }))
 }

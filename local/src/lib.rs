@@ -13,7 +13,7 @@ pub mod template;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -32,6 +32,11 @@ use functions::{FunctionError, Functions};
 use gateway::Gateway;
 use mailbox::Mailbox;
 use template::{Template, TemplateError};
+
+/// The port of DynamoDB for functions in containers, as in `events/env.json`.
+pub const DYNAMODB_PORT: u16 = 8000;
+/// The port of SES for functions in containers, as in `events/env.json`.
+pub const SES_PORT: u16 = 8005;
 
 /// How long a stop waits for requests in flight.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -57,6 +62,9 @@ pub struct Options {
     pub parameters: Vec<(String, String)>,
     /// Another DynamoDB than the embedded one.
     pub dynamodb_endpoint: Option<String>,
+    /// Where DynamoDB and SES listen, for functions in containers: [`DYNAMODB_PORT`] and [`SES_PORT`] of this address.
+    /// `None`: any ports of loopback, told to nobody.
+    pub endpoints_at: Option<IpAddr>,
     /// The time.
     pub clock: Clock,
     /// The template; `None`: `template.yaml` in the current directory, else the workspace's.
@@ -73,6 +81,7 @@ impl Default for Options {
             storage: Storage::Memory,
             parameters: Vec::new(),
             dynamodb_endpoint: None,
+            endpoints_at: None,
             clock: Clock::system(),
             template: None,
             extra_functions: Vec::new(),
@@ -133,6 +142,8 @@ pub struct LocalStack {
     url: String,
     functions: Functions,
     mailbox: Mailbox,
+    dynamodb_endpoint: String,
+    ses_endpoint: String,
     database: Option<Database>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
@@ -158,12 +169,13 @@ impl LocalStack {
         let lock = directory.map(claim).transpose()?;
         let database = match options.dynamodb_endpoint {
             Some(_) => None,
-            None => Some(Database::start(directory).await?),
+            None => Some(Database::listen(directory, endpoint(options.endpoints_at, DYNAMODB_PORT)).await?),
         };
         let embedded = || database.as_ref().map(|database| database.endpoint().to_owned());
         let dynamodb_endpoint = options.dynamodb_endpoint.or_else(embedded).unwrap_or_default();
         let mailbox = Mailbox::open(directory, options.clock.clone()).map_err(io("the mailbox"))?;
-        let (ses_endpoint, mail_server) = mailbox.serve().await.map_err(io("the mail endpoint"))?;
+        let ses_address = endpoint(options.endpoints_at, SES_PORT);
+        let (ses_endpoint, mail_server) = mailbox.serve(ses_address).await.map_err(io("the mail endpoint"))?;
 
         let aws = Aws::local(&dynamodb_endpoint, &ses_endpoint);
         database::create_tables(&aws.dynamodb(), &stack.tables).await?;
@@ -193,7 +205,19 @@ impl LocalStack {
             })
         });
         let servers = servers.collect();
-        Ok(Self { url, functions, mailbox, database, stop, servers, mail_server, schedule, _lock: lock })
+        Ok(Self {
+            url,
+            functions,
+            mailbox,
+            dynamodb_endpoint,
+            ses_endpoint,
+            database,
+            stop,
+            servers,
+            mail_server,
+            schedule,
+            _lock: lock,
+        })
     }
 
     /// The API's URL, `http://localhost:3000` say.
@@ -209,6 +233,16 @@ impl LocalStack {
     /// The mailbox.
     pub const fn mailbox(&self) -> &Mailbox {
         &self.mailbox
+    }
+
+    /// Where DynamoDB listens.
+    pub fn dynamodb_endpoint(&self) -> &str {
+        &self.dynamodb_endpoint
+    }
+
+    /// Where SES listens.
+    pub fn ses_endpoint(&self) -> &str {
+        &self.ses_endpoint
     }
 
     /// Finishes the requests in flight, if they end soon, and stops.
@@ -247,6 +281,11 @@ async fn repeat_scheduled(functions: Functions, folders: Vec<String>) {
         tokio::time::sleep(SCHEDULE).await;
         invoke_scheduled(&functions, &folders).await;
     }
+}
+
+/// Where one of the endpoints listens.
+fn endpoint(at: Option<IpAddr>, port: u16) -> SocketAddr {
+    at.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |at| SocketAddr::from((at, port)))
 }
 
 /// Listens on loopback alone: on IPv4, and where the machine has it on IPv6 too, as browsers try that first. Both or

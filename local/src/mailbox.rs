@@ -1,10 +1,10 @@
 //! SES v2's `SendEmail`, and the mailbox that keeps what it brings.
 //!
-//! The functions reach it with the real SDK on a loopback port of its own; people read it at `/_local/mail`.
+//! The functions reach it with the real SDK on a port of its own; people read it at `/_local/mail`.
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +38,9 @@ pub struct Mail {
     pub html: String,
     /// When it was sent, in RFC 3339.
     pub sent_at: String,
+    /// The SES configuration set that it was sent with; for tests, and not shown.
+    #[serde(skip)]
+    pub configuration_set: Option<String>,
 }
 
 /// All mails that were sent. Clones share them.
@@ -75,9 +78,9 @@ impl Mailbox {
         self.lock().failures = count;
     }
 
-    /// Listens for SES calls on a loopback port of its own, until the returned handle is aborted.
-    pub async fn serve(&self) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    /// Listens for SES calls at an address, until the returned handle is aborted.
+    pub async fn serve(&self, address: SocketAddr) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let router = Router::new().route("/v2/email/outbound-emails", post(send_email)).with_state(self.clone());
         let task = tokio::spawn(async move {
@@ -107,6 +110,7 @@ impl Mailbox {
             text: data(&body.text),
             html: data(&body.html),
             sent_at: self.clock.now().to_string(),
+            configuration_set: request.configuration_set_name.clone(),
         });
         while inbox.mails.len() > CAPACITY {
             inbox.mails.pop_front();
@@ -146,6 +150,7 @@ fn write(file: &Path, mails: &VecDeque<Mail>) -> std::io::Result<()> {
 #[serde(rename_all = "PascalCase")]
 struct SendEmail {
     from_email_address: String,
+    configuration_set_name: Option<String>,
     destination: Destination,
     content: Content,
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "where the stack listens is its output")]
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,6 +32,10 @@ struct Arguments {
     /// Use DynamoDB Local, or another one, instead of the embedded database.
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
+    /// Let functions in containers reach DynamoDB and SES at this address (ports 8000 and 8005): the address of this
+    /// machine on the containers' network, which nobody else can reach. Neither asks for a password.
+    #[arg(long, value_name = "ADDRESS")]
+    endpoints_at: Option<IpAddr>,
 }
 
 /// Logs for people, on standard error. The database's own log would call every failed condition an error.
@@ -54,6 +59,7 @@ async fn main() -> ExitCode {
         storage: if arguments.memory { Storage::Memory } else { Storage::Directory(arguments.data) },
         parameters: arguments.set,
         dynamodb_endpoint: arguments.dynamodb_endpoint,
+        endpoints_at: arguments.endpoints_at,
         ..Options::default()
     };
     match serve(options).await {

@@ -114,6 +114,7 @@ mod tests {
             text: evil.clone(),
             html: evil,
             sent_at: String::new(),
+            configuration_set: None,
         };
         let page = mailbox(&[mail]);
         assert!(!page.contains("<script>"), "{page}");

@@ -161,6 +161,8 @@ impl Template {
                 match event["Type"].as_str() {
                     Some("HttpApi") => stack.routes.push(route(&event["Properties"], &folder, &resolver)?),
                     Some("Schedule") => stack.scheduled.push(folder.clone()),
+                    // Nothing is published here; tests invoke the function themselves.
+                    Some("SNS") => {}
                     kind => return Err(unsupported(format!("{id} has an event of type {kind:?}"))),
                 }
             }
@@ -169,8 +171,10 @@ impl Template {
             stack.cors = cors(&resolver.resolve(&properties["CorsConfiguration"])?);
             let auth = &properties["Auth"];
             if let Some(name) = auth["DefaultAuthorizer"].as_str() {
+                // `!GetAtt Function.Arn`, or SAM's own `!Ref Function.Alias`.
                 let arn = &auth["Authorizers"][name]["FunctionArn"];
-                let function = arn["Fn::GetAtt"].as_str().and_then(|attribute| attribute.split('.').next());
+                let attribute = arn["Fn::GetAtt"].as_str().or_else(|| arn["Ref"].as_str());
+                let function = attribute.and_then(|attribute| attribute.split('.').next());
                 let folder = function.and_then(|id| folders.get(id));
                 stack.authorizer = Some(folder.ok_or_else(|| unsupported("the authorizer is no function"))?.clone());
             }

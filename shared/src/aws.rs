@@ -65,6 +65,15 @@ impl Aws {
         })
     }
 
+    /// The same with another name for whoever asks.
+    #[must_use]
+    pub fn with_access_key_id(mut self, access_key_id: &str) -> Self {
+        let secret = self.credentials.secret_access_key().to_owned();
+        let token = self.credentials.session_token().map(str::to_owned);
+        self.credentials = Credentials::new(access_key_id, secret, token, None, "environment");
+        self
+    }
+
     /// A client of DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::Config::builder()

@@ -44,6 +44,8 @@ pub struct Config {
     pub cookie_domain: Option<String>,
     /// The sender of mails, an identity that SES has verified.
     pub mail_from: String,
+    /// The SES configuration set that mails are sent with, so that bounces and complaints are told.
+    pub mail_configuration_set: Option<String>,
     /// What the product calls itself in mails and pages.
     pub service_name: String,
     /// The fewest characters of a new password.
@@ -82,6 +84,7 @@ impl Config {
             allowed_origins: vars.list("ALLOWED_ORIGINS", Origin::parse)?,
             cookie_domain: vars.optional("COOKIE_DOMAIN", cookie_domain)?,
             mail_from: vars.text("MAIL_FROM")?,
+            mail_configuration_set: vars.optional("MAIL_CONFIGURATION_SET", |text| Some(text.to_owned()))?,
             service_name: vars.text("SERVICE_NAME")?,
             password_min_length: vars
                 .parsed("PASSWORD_MIN_LENGTH", |text| text.parse().ok().filter(|length| (8..=64).contains(length)))?,
@@ -191,7 +194,7 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
 mod tests {
     use super::*;
 
-    const VARS: [(&str, &str); 19] = [
+    const VARS: [(&str, &str); 20] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -199,6 +202,7 @@ mod tests {
         ("ALLOWED_ORIGINS", "https://app.example.test, https://admin.example.test"),
         ("COOKIE_DOMAIN", ""),
         ("MAIL_FROM", "no-reply@example.test"),
+        ("MAIL_CONFIGURATION_SET", ""),
         ("SERVICE_NAME", "Latchkey"),
         ("MAX_SESSIONS", "20"),
         ("KEY_ROTATION_DAYS", "30"),

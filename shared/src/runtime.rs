@@ -61,7 +61,8 @@ impl Platform {
 
     /// The sender of mails.
     pub fn mailer(&self) -> Mailer {
-        Mailer::new(self.aws.ses(), self.config.mail_from.clone(), self.config.service_name.clone())
+        let Config { mail_from, mail_configuration_set, service_name, .. } = &*self.config;
+        Mailer::new(self.aws.ses(), mail_from.clone(), mail_configuration_set.clone(), service_name.clone())
     }
 
     /// The hasher of passwords.

@@ -171,7 +171,7 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 
-    let taken = deps.store.find_taken(&email, &username).await?;
+    let taken = deps.store.find_taken(&email, &username, now).await?;
     if taken.username {
         return Err(SignupError::UsernameTaken);
     }
@@ -181,7 +181,10 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let (pending, signup_id, secrets) =
         PendingSignup::start(email, username, password_hash, locale, taken.email, &key, now);
     deps.store.create_signup(&pending).await?;
-    mail(deps, &pending, &secrets, inbound).await?;
+    // What came back would come back again, and cost the sender's good name. The answer is the same.
+    if !taken.undeliverable {
+        mail(deps, &pending, &secrets, inbound).await?;
+    }
 
     let signup_id = signup_id.expose();
     let body = SignupResponse { signup_id: signup_id.clone(), expires_in: SIGNUP_LIFETIME };
@@ -210,6 +213,7 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
         Resend::Due(pending) => pending,
     };
     if let (Some(before), Some((secrets, token_mac))) = (pending, secrets)
+        && !deps.store.find_undeliverable(&before.email, now).await?
         && let Err(error) = mail(deps, &before, &secrets, inbound).await
     {
         // The link of the last mail lives on, and the same request may come again at once.

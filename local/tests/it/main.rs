@@ -8,6 +8,7 @@ mod harness;
 mod jwks;
 mod login;
 mod logout;
+mod mail_events;
 mod me;
 mod refresh;
 mod rotate_keys;

@@ -25,6 +25,7 @@ fn platform(stack: &Stack) -> Platform {
         ("ALLOWED_ORIGINS", ""),
         ("COOKIE_DOMAIN", ""),
         ("MAIL_FROM", "no-reply@example.test"),
+        ("MAIL_CONFIGURATION_SET", ""),
         ("SERVICE_NAME", "Latchkey"),
         ("BROWSER_IDLE_TIMEOUT", "1800"),
         ("BROWSER_SESSION_LIFETIME", "86400"),

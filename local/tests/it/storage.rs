@@ -1,44 +1,12 @@
 //! What lies in the tables: no secret, the items of the contract, and what a changed item brings.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD_NO_PAD;
 use serde_json::json;
-use shared::aws::Aws;
 
+use crate::harness::tables::{client, find, items, overwrite, text};
 use crate::harness::{AppSession, Person, Stack, retry_key};
-
-type Item = HashMap<String, AttributeValue>;
-
-fn client(stack: &Stack) -> Client {
-    Aws::local(stack.database(), stack.database()).dynamodb()
-}
-
-async fn items(stack: &Stack, table: &str) -> Vec<Item> {
-    client(stack).scan().table_name(table).send().await.expect("items").items.unwrap_or_default()
-}
-
-fn text<'a>(item: &'a Item, name: &str) -> &'a str {
-    item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
-}
-
-/// The first item whose partition key begins so.
-async fn find(stack: &Stack, start: &str) -> Item {
-    let mut items = items(stack, "UsersTable").await;
-    items.retain(|item| text(item, "pk").starts_with(start));
-    items.pop().unwrap_or_else(|| panic!("no item {start}"))
-}
-
-/// Overwrites one attribute of that item, as an operator would.
-async fn overwrite(stack: &Stack, start: &str, name: &str, value: AttributeValue) {
-    let mut item = find(stack, start).await;
-    item.insert(name.to_owned(), value);
-    client(stack).put_item().table_name("UsersTable").set_item(Some(item)).send().await.expect("a written item");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_lies_there() {
@@ -216,13 +184,7 @@ async fn a_restored_table_raises_no_alarm() {
 async fn an_outdated_hash_is_renewed_at_login() {
     let stack = Stack::with_database(&[]).await;
     let alice = stack.person("alice").await;
-    let params = Params::new(64, 1, 1, Some(32)).expect("parameters");
-    let (salt, mut hash) = (b"a salt of old times", [0; 32]);
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon2.hash_password_into(alice.password.as_bytes(), salt, &mut hash).expect("a hash");
-    let encode = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);
-    let outdated = format!("$argon2id$v=19$m=64,t=1,p=1${}${}", encode(salt), encode(&hash));
-    overwrite(&stack, "USER#", "password_hash", AttributeValue::S(outdated.clone())).await;
+    let outdated = stack.outdate_password(&alice).await;
 
     let wrong = json!({"username": "alice", "password": "not the password"});
     stack.client().post("/login").json(wrong).send().await.expect_problem(401, "invalid_credentials");

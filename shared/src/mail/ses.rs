@@ -31,13 +31,14 @@ impl From<BuildError> for MailError {
 pub struct Mailer {
     client: Client,
     from: String,
+    configuration_set: Option<String>,
     service_name: String,
 }
 
 impl Mailer {
     /// A sender that writes as `from`, an identity that SES has verified, in the name of `service_name`.
-    pub const fn new(client: Client, from: String, service_name: String) -> Self {
-        Self { client, from, service_name }
+    pub const fn new(client: Client, from: String, configuration_set: Option<String>, service_name: String) -> Self {
+        Self { client, from, configuration_set, service_name }
     }
 
     /// Sends a message.
@@ -48,6 +49,7 @@ impl Mailer {
         self.client
             .send_email()
             .from_email_address(&self.from)
+            .set_configuration_set_name(self.configuration_set.clone())
             .destination(Destination::builder().to_addresses(to.as_str()).build())
             .content(EmailContent::builder().simple(message).build())
             .send()

@@ -123,6 +123,11 @@ impl Item {
         self.number(name).map(Timestamp::from_unix)
     }
 
+    /// A time that may be missing.
+    pub(super) fn find_time(&self, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        self.0.contains_key(name).then(|| self.time(name)).transpose()
+    }
+
     /// A text that `parse` understands.
     pub(super) fn parsed<T>(&self, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
         parse(self.text(name)?).ok_or(StoreError::Corrupt { attribute: name })

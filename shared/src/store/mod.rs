@@ -16,7 +16,7 @@ mod users;
 pub use keys::KeySlot;
 pub use sessions::Rotation;
 pub use signups::{Account, AccountError, Resend};
-pub use users::{Identifier, Taken};
+pub use users::{Identifier, Taken, Undeliverable};
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -284,9 +284,10 @@ impl Store {
     ) -> Result<(), AccountError> {
         let owner = |key: &Key| Item::new(key).with_text("user_id", user.id.to_string());
         let puts = [
-            owner(&Key::email(&user.email)),
-            owner(&Key::username(&user.username)),
-            users::to_item(user, password_hash),
+            // An address may have an item without an owner, which says that mail came back. It did not, this time.
+            (owner(&Key::email(&user.email)), "attribute_not_exists(user_id)"),
+            (owner(&Key::username(&user.username)), "attribute_not_exists(pk)"),
+            (users::to_item(user, password_hash), "attribute_not_exists(pk)"),
         ];
         let complete = Update::builder()
             .table_name(&self.table)
@@ -300,11 +301,11 @@ impl Store {
             .map_err(unavailable)?;
         let mut transaction =
             self.client.transact_write_items().transact_items(TransactWriteItem::builder().update(complete).build());
-        for item in puts {
+        for (item, condition) in puts {
             let put = Put::builder()
                 .table_name(&self.table)
                 .set_item(Some(item.into_attributes()))
-                .condition_expression("attribute_not_exists(pk)")
+                .condition_expression(condition)
                 .build()
                 .map_err(unavailable)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());

@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, sessions, string, unavailable};
 use crate::account::{EmailAddress, Epoch, PasswordHash, Status, User, UserId, Username};
+use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::session::{Session, SessionRef};
 
@@ -35,22 +36,77 @@ pub enum Identifier {
     Nobody,
 }
 
-/// Which of an address and a name have an owner.
+/// What is known of an address and a name that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// The address.
+    /// The address has an owner.
     pub email: bool,
-    /// The name.
+    /// The name has an owner.
     pub username: bool,
+    /// Mail to the address came back, or was complained about, not long ago.
+    pub undeliverable: bool,
+}
+
+/// Why an address is not mailed for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undeliverable {
+    /// Its server refused a mail for good.
+    Bounce,
+    /// Whoever reads it called a mail of ours unwanted.
+    Complaint,
+}
+
+impl Undeliverable {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bounce => "bounce",
+            Self::Complaint => "complaint",
+        }
+    }
 }
 
 impl Store {
-    /// Whether an address and a name are taken.
-    pub async fn find_taken(&self, email: &EmailAddress, username: &Username) -> Result<Taken, StoreError> {
+    /// Whether an address and a name are taken, and the address worth a mail.
+    pub async fn find_taken(
+        &self,
+        email: &EmailAddress,
+        username: &Username,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
         let (email, username) = (Key::email(email), Key::username(username));
         let items = self.batch_get(vec![email.clone(), username.clone()], &[]).await?;
-        let found = |key: &Key| items.iter().any(|item| item.has_key(key));
-        Ok(Taken { email: found(&email), username: found(&username) })
+        let find = |key: &Key| items.iter().find(|item| item.has_key(key));
+        Ok(Taken {
+            email: find(&email).is_some_and(has_owner),
+            username: find(&username).is_some(),
+            undeliverable: find(&email).map_or(Ok(false), |item| is_undeliverable(item, now))?,
+        })
+    }
+
+    /// Whether mail to an address came back not long ago.
+    pub async fn find_undeliverable(&self, email: &EmailAddress, now: Timestamp) -> Result<bool, StoreError> {
+        let items = self.batch_get(vec![Key::email(email)], &[]).await?;
+        items.first().map_or(Ok(false), |item| is_undeliverable(item, now))
+    }
+
+    /// Keeps mails from an address until some time, whether or not it has an owner.
+    pub async fn mark_undeliverable(
+        &self,
+        email: &EmailAddress,
+        reason: Undeliverable,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::email(email).to_attributes()))
+            .update_expression("SET undeliverable_until = :until, undeliverable_reason = :reason")
+            .expression_attribute_values(":until", number(until.unix()))
+            .expression_attribute_values(":reason", string(reason.as_str()))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        Ok(())
     }
 
     /// The user who owns an address or a name.
@@ -60,7 +116,7 @@ impl Store {
             Identifier::Username(username) => Key::username(username),
             Identifier::Nobody => Key::nobody(),
         };
-        let item = self.get(&key, None).await?;
+        let item = self.get(&key, None).await?.filter(has_owner);
         item.map(|item| item.parsed("user_id", UserId::parse)).transpose()
     }
 
@@ -137,6 +193,15 @@ impl Store {
         let answer = request.send().await.map_err(unavailable)?;
         Ok(answer.item.map(Item::from_attributes))
     }
+}
+
+/// Whether the item of an address or a name names an owner: one of an address may be there for its mark alone.
+fn has_owner(item: &Item) -> bool {
+    item.find_text("user_id").is_some()
+}
+
+fn is_undeliverable(item: &Item, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(item.find_time("undeliverable_until")?.is_some_and(|until| now < until))
 }
 
 fn is_condition_failure(error: Option<&UpdateItemError>) -> bool {

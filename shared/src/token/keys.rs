@@ -307,12 +307,15 @@ impl KeyRing {
             Some(keys) => keys,
             None => self.load_signing(now).await?,
         };
+        let mut slot = next_slot(&keys);
         loop {
             if let Some(key) = newest_active(&keys, now, |key| key.algorithm == self.algorithm) {
                 return Ok(key);
             }
-            self.create_signing_key(next_slot(&keys), now).await?;
+            self.create_signing_key(slot, now).await?;
             keys = self.load_signing(now).await?;
+            // Public halves whose private ones were lost keep their slots.
+            slot = slot.saturating_add(1);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What all tests need: a running stack, people, browsers and apps, the mailbox, and a moving clock.
 //!
 //! It knows the product as a client does, by HTTP alone. The exceptions say so: [`proxy`] stands between the stack and
-//! its database, [`keys`] reads the table of keys.
+//! its database, [`keys`] and [`tables`] read and write the tables.
 
 mod cookies;
 mod http;
@@ -10,12 +10,13 @@ mod mail;
 mod people;
 mod proxy;
 mod stack;
+pub(crate) mod tables;
 
 pub(crate) use cookies::SetCookie;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use mail::Mail;
 pub(crate) use people::{AppSession, Person};
-pub(crate) use proxy::{DatabaseCall, DynamoProxy, Fault};
+pub(crate) use proxy::{DynamoProxy, Fault};
 pub(crate) use stack::{Stack, options};
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -51,9 +51,13 @@ pub(crate) struct Cost {
     pub(crate) write_units: f64,
 }
 
+/// Says whether a caller may do what it asks: caller, operation and request.
+pub(crate) type Gatekeeper = Arc<dyn Fn(&str, &str, &Value) -> bool + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     calls: Vec<DatabaseCall>,
+    gatekeeper: Option<Gatekeeper>,
     faults: Vec<(String, Fault, usize)>,
     /// Counts beginnings and ends, as a clock that only orders.
     order: u64,
@@ -84,6 +88,11 @@ impl DynamoProxy {
 
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Refuses from now on what `gatekeeper` does not allow, as IAM does.
+    pub(crate) fn guard(&self, gatekeeper: Gatekeeper) {
+        lock(&self.state).gatekeeper = Some(gatekeeper);
     }
 
     /// Lets the next `times` calls of an operation fail.
@@ -154,6 +163,15 @@ struct Request {
     body: Vec<u8>,
 }
 
+impl Request {
+    /// The access key id of the signature (AWS Signature Version 4): the folder of the function, as its role in the cloud.
+    fn caller(&self) -> String {
+        let header = self.headers.iter().find(|(name, _)| name == "authorization").map_or("", |(_, value)| value);
+        let scope = header.split_once("Credential=").map_or("", |(_, scope)| scope);
+        scope.split('/').next().unwrap_or_default().to_owned()
+    }
+}
+
 impl Upstream {
     async fn serve(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
@@ -174,8 +192,12 @@ impl Upstream {
         let started = self.tick();
         let fault = self.fault(&request.operation);
         let sent: Value = serde_json::from_slice(&request.body).expect("JSON from the SDK");
+        let caller = request.caller();
         tokio::time::sleep(LATENCY).await;
+        let gatekeeper = lock(&self.state).gatekeeper.clone();
+        let is_allowed = gatekeeper.is_none_or(|allows| allows(&caller, &request.operation, &sent));
         let (status, body) = match fault {
+            _ if !is_allowed => error(400, "AccessDeniedException", &json!({})),
             Some(Fault::Throttling) => error(400, "ThrottlingException", &json!({})),
             Some(Fault::ServerError) => error(500, "InternalServerError", &json!({})),
             Some(Fault::ThroughputExceeded) => error(400, "ProvisionedThroughputExceededException", &json!({})),
