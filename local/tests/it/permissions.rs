@@ -160,9 +160,9 @@ impl Statement {
     fn read(function: &str, statement: &Value) -> Self {
         let conditions = statement["Condition"].as_object();
         let of_all = |name: &str| {
-            let operators =
+            let mut operators =
                 conditions.into_iter().flatten().filter(|(operator, _)| operator.starts_with("ForAllValues:"));
-            operators.filter_map(|(operator, keys)| Some((operator.clone(), texts(keys.get(name)?)))).next()
+            operators.find_map(|(operator, keys)| Some((operator.clone(), texts(keys.get(name)?))))
         };
         let keys = of_all("dynamodb:LeadingKeys");
         let sid = statement["Sid"].as_str().expect("a Sid").to_owned();
