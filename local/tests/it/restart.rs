@@ -328,10 +328,24 @@ async fn the_log_holds_no_secret_and_no_address() {
     // Reuse, which is a security event and is logged.
     let (status, answer) = process.post("/refresh", refresh).await;
     assert_eq!((status, &answer["code"]), (401, &json!("token_reused")));
+    // The session's other token, and one that names a key of nobody.
+    let access = rotated["token"]["access"].as_str().expect("a token");
+    let (_, rest) = access.split_once('.').expect("a JWT");
+    let unknown = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6Im5vYm9keSdzIn0";
+    for bearer in [access.to_owned(), format!("{unknown}.{rest}")] {
+        let header = format!("Bearer {bearer}");
+        let (status, _) =
+            process.post_with("/logout", json!({"everywhere": true}), &[("authorization", &header)]).await;
+        assert_eq!(status, 401);
+        let me = http().get(format!("{}/me", process.url)).header("authorization", &header).send().await;
+        assert_eq!(me.expect("an answer").status(), 401);
+    }
     process.kill();
 
     let log = std::fs::read_to_string(&log).expect("the log");
-    assert!(log.contains("refresh_token_reused"), "{log}");
+    for event in ["refresh_token_reused", "ended_session_used", "unknown_key"] {
+        assert!(log.contains(event), "{event} is not in the log: {log}");
+    }
     let token = mail["text"].as_str().and_then(|text| text.split_once("token=")).expect("a link").1;
     let token = token.split_whitespace().next().expect("a token");
     let texts =
