@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt, Service};
+use lambda_http::{LambdaEvent, Request, RequestExt, Service, lambda_runtime, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use crate::aws::Aws;
@@ -178,6 +180,26 @@ pub(crate) fn request_id(request: &Request) -> String {
 /// Runs a function until the Lambda service ends it: on one thread, since an instance serves one request at a time.
 pub fn run(compose: impl FnOnce(&Platform) -> Endpoint) -> Result<(), lambda_http::Error> {
     run_with(|platform| lambda_http::run(compose(platform)))
+}
+
+/// As [`run`], for a function that API Gateway does not call as a route: an event in, an answer out.
+pub fn run_event<D, E, F, A, X>(
+    compose: impl FnOnce(&Platform) -> D,
+    handle: fn(Arc<D>, E) -> F,
+) -> Result<(), lambda_http::Error>
+where
+    E: DeserializeOwned,
+    F: Future<Output = Result<A, X>>,
+    A: Serialize,
+    X: Into<lambda_http::Error>,
+{
+    run_with(|platform| {
+        let deps = Arc::new(compose(platform));
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<E>| {
+            let answer = handle(Arc::clone(&deps), event.payload);
+            async move { answer.await.map_err(Into::into) }
+        }))
+    })
 }
 
 /// As [`run`], for whatever else the Lambda runtime can serve.

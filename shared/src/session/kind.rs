@@ -79,6 +79,16 @@ pub struct Lifetimes {
     pub refresh_grace: u64,
 }
 
+#[cfg(test)]
+impl Lifetimes {
+    /// The defaults of the template, for tests.
+    pub(crate) const DEFAULTS: Self = Self {
+        browser: KindLifetimes { access: 1800, idle: 1800, absolute: 86_400 },
+        app: KindLifetimes { access: 900, idle: 2_592_000, absolute: 15_552_000 },
+        refresh_grace: 10,
+    };
+}
+
 impl Lifetimes {
     /// Those of one kind.
     pub const fn of(&self, kind: Kind) -> &KindLifetimes {

@@ -121,13 +121,9 @@ mod tests {
 
     use super::*;
     use crate::account::{Epoch, UserId};
-    use crate::session::{KindLifetimes, SessionId};
+    use crate::session::SessionId;
 
-    const LIFETIMES: Lifetimes = Lifetimes {
-        browser: KindLifetimes { access: 1800, idle: 1800, absolute: 86_400 },
-        app: KindLifetimes { access: 900, idle: 2_592_000, absolute: 15_552_000 },
-        refresh_grace: 10,
-    };
+    const LIFETIMES: Lifetimes = Lifetimes::DEFAULTS;
     const START: Timestamp = Timestamp::from_unix(1_000_000);
 
     fn key(number: u8) -> RetryKey {

@@ -157,11 +157,7 @@ mod tests {
     use crate::account::{EmailAddress, Username};
     use crate::locale::Locale;
 
-    const LIFETIMES: Lifetimes = Lifetimes {
-        browser: KindLifetimes { access: 1800, idle: 1800, absolute: 86_400 },
-        app: KindLifetimes { access: 900, idle: 2_592_000, absolute: 15_552_000 },
-        refresh_grace: 10,
-    };
+    const LIFETIMES: Lifetimes = Lifetimes::DEFAULTS;
 
     #[test]
     fn ended_sessions_go_first_and_then_the_oldest() {

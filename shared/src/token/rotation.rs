@@ -1,7 +1,7 @@
 //! When keys are made and when they are deleted.
 //!
 //! A new key is published [`PUBLISHED_AHEAD`] before it signs, so that every verifier knows it by then. Its predecessor
-//! stays until nothing that it made can be in use any more, and then goes with its private half. [`plan`] decides, from
+//! stays until nothing that it made can be in use any more, and then goes with its private half. `plan` decides, from
 //! the times that lie beside the keys alone; it never sees a secret.
 
 use super::keys::{KeyError, KeyRing};
