@@ -124,7 +124,6 @@ export function createClient(options: Options): Client {
     if (isSignIn) {
       detached = false;
       notice(entry);
-      timer.active();
     }
     announce(entry, token.expires_in);
     if (tab) timer.renewed(sentAt, token.expires_in, life);
@@ -260,6 +259,7 @@ export function createClient(options: Options): Client {
   function signIn(path: string, body: object): Promise<SignedIn> {
     return lock('exclusive', async () => {
       const before = await load();
+      timer.active();
       const sentAt = now();
       const answer = await call('POST', path, { ...body, client: app && 'app' }, {
         // The server ends the session that the request came with.

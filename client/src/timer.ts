@@ -36,7 +36,7 @@ export function createTimer(
   /** The token lives until then at least; `undefined`: who knows. */
   let deadline: number | undefined;
   let refreshAt: number | undefined;
-  let renewedAt = now();
+  let renewedAt = -Infinity;
   let lastActive = now();
   /** Whether to ask the server before trusting this tab's own reckoning. */
   let unsure = true;
@@ -64,7 +64,7 @@ export function createTimer(
     const session = does.session();
     if (!session) return;
     const due = [idleAt(session)];
-    if (refreshAt !== undefined && (refreshAt > now() || lastActive >= renewedAt)) due.push(refreshAt);
+    if (refreshAt !== undefined && (refreshAt > now() || lastActive > renewedAt)) due.push(refreshAt);
     if (session.kind === 'browser') due.push(now() + (unsure && platform.visible() && !failures ? 1000 : LOOK));
     const next = Math.min(...due);
     if (next < Infinity) timer = platform.setTimeout(tick, Math.min(Math.max(next - now(), 50), 2 ** 30));
@@ -83,7 +83,7 @@ export function createTimer(
       const isIdle = () => !someoneWasActive() && now() >= idleAt(session);
       if (isIdle()) await does.signOutIdle(isIdle);
       else if (unsure && session.kind === 'browser' && platform.visible()) await does.ask();
-      else if (refreshAt !== undefined && now() >= refreshAt && lastActive >= renewedAt) await does.refresh();
+      else if (refreshAt !== undefined && now() >= refreshAt && lastActive > renewedAt) await does.refresh();
     } catch {
       // Network faults sign nobody out: later, or when the device is online again.
       failures++;
