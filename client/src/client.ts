@@ -104,7 +104,8 @@ export function createClient(options: Options): Client {
     }
   }
 
-  const announce = ({ n }: Entry, expiresIn?: number) => channel?.postMessage({ n, expiresIn });
+  const announce = ({ n }: Entry, expiresIn?: number, isLast?: boolean) =>
+    channel?.postMessage({ n, expiresIn, isLast });
 
   /** Stores a session response, and clears the pending key with it. */
   async function accept(answer: any, before: Entry, sentAt: number, isSignIn = false): Promise<SignedIn> {
@@ -125,8 +126,10 @@ export function createClient(options: Options): Client {
       detached = false;
       notice(entry);
     }
-    announce(entry, token.expires_in);
-    if (tab) timer.renewed(sentAt, token.expires_in, life);
+    // A repeated answer's token is shorter, too, as it ends with the first answer's.
+    const isLast = token.expires_in < life && session.idle_expires_at === session.expires_at;
+    announce(entry, token.expires_in, isLast);
+    if (tab) timer.renewed(sentAt, token.expires_in, isLast);
     return { user, session };
   }
 
@@ -348,9 +351,9 @@ export function createClient(options: Options): Client {
     signOutIdle,
   });
   if (channel) {
-    channel.onmessage = ({ data }: MessageEvent<{ n: number; expiresIn?: number }>) =>
-      load().then(({ n, life }) => {
-        if (tab && n === data.n && data.expiresIn && life) timer.heard(data.expiresIn, life);
+    channel.onmessage = ({ data }: MessageEvent<{ n: number; expiresIn?: number; isLast?: boolean }>) =>
+      load().then(({ n }) => {
+        if (tab && n === data.n && data.expiresIn) timer.heard(data.expiresIn, !!data.isLast);
       }, () => {});
   }
   void load().catch(() => {});

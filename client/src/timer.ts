@@ -137,20 +137,20 @@ export function createTimer(
   return {
     active,
     arm,
-    /** A refresh that was sent then brought a token for that many seconds. */
-    renewed(sentAt: number, expiresIn: number, life: number) {
+    /** A refresh that was sent then brought a token for that many seconds; `isLast`: up to the session's own end. */
+    renewed(sentAt: number, expiresIn: number, isLast: boolean) {
       const lifetime = expiresIn * 1000;
       renewedAt = sentAt;
       deadline = sentAt + lifetime;
-      // A shorter one is cut off by the session's own end: nothing is gained by refreshing it sooner.
-      refreshAt = expiresIn < life ? deadline : sentAt + lifetime * (0.75 + 0.15 * platform.random());
+      // Nothing is gained by refreshing the last one sooner.
+      refreshAt = isLast ? deadline : sentAt + lifetime * (0.75 + 0.15 * platform.random());
       failures = 0;
       unsure = false;
       arm();
     },
     /** The same, from another tab. Nobody knows for how long the news waited for a hidden one. */
-    heard(expiresIn: number, life: number) {
-      this.renewed(now(), expiresIn, life);
+    heard(expiresIn: number, isLast: boolean) {
+      this.renewed(now(), expiresIn, isLast);
       unsure = !platform.visible();
     },
     /** The server answered a request that was sent then, and in browser sessions extends what is past half its life. */

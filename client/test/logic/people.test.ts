@@ -259,3 +259,15 @@ test('a closed client does nothing more', async () => {
   assert.deepEqual(tab!.signedOut, []);
   assert.equal(world.server.sessions.size, 1);
 });
+
+test('a repeated answer brings a shorter token, and an active person stays signed in', async () => {
+  const world = new World();
+  const tabs = await signedIn(world, false, 2);
+  await minutes(world, 20, () => tabs[0]!.touch());
+  world.fate = ({ path }) => (path === '/refresh' ? { loses: 'answer', fails: true } : {});
+  await assert.rejects(world.until(tabs[0]!.client.refresh()), { code: 'network' });
+  await minutes(world, 9, () => tabs[0]!.touch());
+  world.fate = () => ({});
+  await minutes(world, 180, () => tabs[0]!.touch());
+  assert.deepEqual(reasons(tabs), [[], []]);
+});

@@ -22,6 +22,8 @@ interface Event {
   at: number;
   order: number;
   run(): void;
+  /** It happens outside the device, which may sleep meanwhile. */
+  isOutside: boolean;
 }
 
 export class World {
@@ -50,8 +52,8 @@ export class World {
     return this.time + this.asleep;
   }
 
-  at(delay: number, run: () => void): Event {
-    const event = { at: this.time + Math.max(0, delay), order: this.order++, run };
+  at(delay: number, run: () => void, isOutside = false): Event {
+    const event = { at: this.time + Math.max(0, delay), order: this.order++, run, isOutside };
     this.events.push(event);
     return event;
   }
@@ -93,6 +95,10 @@ export class World {
 
   /** The lid is shut: nothing runs. The monotonic clock goes on or stands still, as on different systems. */
   sleep(milliseconds: number, clockGoesOn: boolean) {
+    for (const event of this.events.filter(({ isOutside }) => isOutside)) {
+      this.drop(event);
+      event.run();
+    }
     if (clockGoesOn) this.time += milliseconds;
     else this.asleep += milliseconds;
   }
@@ -263,7 +269,7 @@ export class Tab {
       if (!world.online) return void world.at(1, failed);
       const fate = world.fate(inbound, this);
       const { there = 20, back = 20 } = fate;
-      if (fate.copyAfter !== undefined) world.at(there + fate.copyAfter, () => world.server.handle(inbound));
+      if (fate.copyAfter !== undefined) world.at(there + fate.copyAfter, () => world.server.handle(inbound), true);
       world.at(there, () => {
         if (fate.loses === 'request') return fate.fails && failed();
         const outbound = world.server.handle(inbound);
@@ -274,7 +280,7 @@ export class Tab {
           if (init.credentials === 'include') world.setCookies(outbound);
           resolve(respond(outbound));
         });
-      });
+      }, true);
     });
   }
 }
