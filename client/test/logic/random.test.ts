@@ -1,6 +1,6 @@
 /**
  * Whatever the network, the tabs and the device do: nobody is signed out who kept within the session's life, and no
- * alarm is raised. Thousands of random histories, each repeatable by its seed.
+ * alarm is raised. Hundreds of random histories (LATCHKEY_HISTORIES: more), each repeatable by its seed.
  *
  * Assumed, as DESIGN.md section 5 does: a copy of a request arrives within a minute of it, and fewer than three
  * refreshes are made in that minute.
@@ -12,7 +12,7 @@ import { processLocks } from '../../src/platform.js';
 import { Keychain, World, randomFrom, type Tab } from './world.js';
 
 const FIRST = Number(process.env.LATCHKEY_SEED ?? 1);
-const HISTORIES = Number(process.env.LATCHKEY_HISTORIES ?? 1500);
+const HISTORIES = Number(process.env.LATCHKEY_HISTORIES ?? 400);
 
 async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
   const random = randomFrom(seed);
