@@ -94,6 +94,14 @@ export function createTimer(
     }
   }
 
+  /** A token that lives for that many seconds, from then on, is refreshed in the last quarter of its life. */
+  function plan(from: number, seconds: number) {
+    // The server counts whole seconds, so that there may be one less.
+    const lifetime = Math.max(0, seconds - 1) * 1000;
+    deadline = from + lifetime;
+    refreshAt = from + lifetime * (0.75 + 0.15 * platform.random());
+  }
+
   /** The token may be older than this tab reckons, or newer. */
   function forget() {
     deadline = refreshAt = undefined;
@@ -130,7 +138,7 @@ export function createTimer(
     }),
     platform.listen('storage', ({ key }) => {
       if (key === beatName) someoneWasActive();
-      if (key === name) void tick();
+      if (key === name) does.look().catch(() => {});
     }),
   ];
 
@@ -139,11 +147,10 @@ export function createTimer(
     arm,
     /** A refresh that was sent then brought a token for that many seconds; `isLast`: up to the session's own end. */
     renewed(sentAt: number, expiresIn: number, isLast: boolean) {
-      const lifetime = expiresIn * 1000;
       renewedAt = sentAt;
-      deadline = sentAt + lifetime;
+      plan(sentAt, expiresIn);
       // Nothing is gained by refreshing the last one sooner.
-      refreshAt = isLast ? deadline : sentAt + lifetime * (0.75 + 0.15 * platform.random());
+      if (isLast) refreshAt = sentAt + expiresIn * 1000;
       failures = 0;
       unsure = false;
       arm();
@@ -156,8 +163,7 @@ export function createTimer(
     /** The server answered a request that was sent then, and in browser sessions extends what is past half its life. */
     asked(sentAt: number, { kind, life }: Entry) {
       if (unsure && kind === 'browser') {
-        deadline = life && sentAt + life * 500;
-        refreshAt = life ? sentAt + life * (350 + 100 * platform.random()) : sentAt;
+        plan(sentAt, (life ?? 0) / 2);
       }
       unsure = false;
       failures = 0;

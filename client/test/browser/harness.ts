@@ -20,11 +20,11 @@ declare global {
   }
 }
 
-const PAGE = `<!doctype html><title>Latchkey</title><body>A page<script type="module">
+const page = (api: string) => `<!doctype html><title>Latchkey</title><body>A page<script type="module">
 import { createClient } from '/latchkey.js';
 window.reasons = [];
 window.client = createClient({
-  api: new URLSearchParams(location.search).get('api'),
+  api: '${api}',
   onSignedOut: (reason) => window.reasons.push(reason),
 });
 </script>`;
@@ -53,12 +53,12 @@ export class Stack {
     const pages = createServer((incoming, outgoing) => {
       const isModule = incoming.url === '/latchkey.js';
       outgoing.setHeader('content-type', isModule ? 'text/javascript' : 'text/html');
-      outgoing.end(isModule ? readFileSync('dist/latchkey.js') : PAGE);
+      outgoing.end(isModule ? readFileSync('dist/latchkey.js') : page(stack.api));
     });
-    const page = await listen(pages);
+    const origin = await listen(pages);
     const binary = resolve(process.env.LATCHKEY_LOCAL ?? '../target/debug/local');
     if (!existsSync(binary)) throw new Error(`no local stack at ${binary}; set LATCHKEY_LOCAL`);
-    const settings = Object.entries({ AllowedOrigins: page, ...parameters }).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
+    const settings = Object.entries({ AllowedOrigins: origin, AppUrl: origin + '/', ...parameters }).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
     const local = spawn(binary, ['--memory', '--port', '0', ...settings], { cwd: resolve('..'), stdio: ['ignore', 'pipe', 'inherit'] });
     const direct = await new Promise<string>((found, failed) => {
       createInterface(local.stdout!).on('line', (line) => {
@@ -79,7 +79,7 @@ export class Stack {
       incoming.pipe(onward);
     });
     const api = await listen(proxy);
-    stack = new Stack(api, direct, page, local, [pages, proxy]);
+    stack = new Stack(api, direct, origin, local, [pages, proxy]);
     return stack;
   }
 
@@ -99,15 +99,23 @@ export class Stack {
 
   /** The code in the newest mail to that address. */
   async code(email: string): Promise<string> {
+    return /^[0-9]{8}$/m.exec(await this.mail(email))![0];
+  }
+
+  /** The link in it. */
+  async link(email: string): Promise<string> {
+    return /https?:\/\/\S+\/verify\?\S+/.exec(await this.mail(email))![0];
+  }
+
+  private async mail(email: string): Promise<string> {
     const mails = (await (await fetch(this.direct + '/_local/mail.json')).json()) as any[];
-    const mail = mails.filter(({ to }) => JSON.stringify(to).includes(email)).at(-1);
-    return /^[0-9]{8}$/m.exec(mail.text)![0];
+    return mails.filter(({ to }) => JSON.stringify(to).includes(email)).at(-1).text;
   }
 
   /** Another tab of a browser. */
   async open(context: BrowserContext): Promise<Page> {
     const page = await context.newPage();
-    await page.goto(`${this.page}/?api=${this.api}`);
+    await page.goto(this.page);
     await page.waitForFunction(() => window.client);
     return page;
   }
@@ -152,15 +160,20 @@ export class Chromium {
     return new Chromium(server, await chromium.connect(server.wsEndpoint()));
   }
 
-  /** The processes that show pages. */
-  renderers(): number[] {
-    return this.processes().filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer');
-      } catch {
-        return false;
-      }
-    });
+  /** The process of the tab that computes without end. (Chromium keeps spare ones: a new tab is not a new process.) */
+  async busiest(): Promise<number> {
+    const ticks = () =>
+      new Map(
+        this.processes().map((pid) => {
+          const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+          return [pid, Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[11])];
+        }),
+      );
+    const before = ticks();
+    await new Promise((done) => setTimeout(done, 500));
+    const [[pid] = [0]] = [...ticks()].sort(([a, x], [b, y]) => y - (before.get(b) ?? y) - (x - (before.get(a) ?? x)));
+    if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer')) throw new Error('no tab is busy');
+    return pid;
   }
 
   /** The laptop's lid is shut for that long: nothing of the browser runs. */
