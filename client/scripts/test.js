@@ -11,9 +11,18 @@ const outdir = join('build', folder);
 rmSync(outdir, { recursive: true, force: true });
 const names = readdirSync(folder).filter((name) => name.endsWith('.test.ts'));
 await build({
-  entryPoints: names.map((name) => join(folder, name)), outdir, outExtension: { '.js': '.mjs' },
-  bundle: true, platform: 'node', format: 'esm', target: 'node20', sourcemap: 'inline', packages: 'external',
+  entryPoints: names.map((name) => join(folder, name)),
+  outdir,
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  sourcemap: 'inline',
+  packages: 'external',
 });
 const files = names.map((name) => join(outdir, name.replace(/ts$/, 'mjs')));
-const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...process.argv.slice(3), ...files], { stdio: 'inherit' });
+const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...process.argv.slice(3), ...files], {
+  stdio: 'inherit',
+});
 process.exit(run.status ?? 1);

@@ -5,14 +5,34 @@ export type Kind = 'browser' | 'remembered' | 'app';
 
 /** The codes of Latchkey, and those that this client adds for answers without one. */
 export type Code =
-  | 'invalid_request' | 'unsupported_media_type' | 'body_too_large' | 'weak_password' | 'invalid_email'
-  | 'invalid_username' | 'username_taken' | 'email_taken' | 'duplicate_request' | 'invalid_credentials'
-  | 'confirmation_required' | 'token_missing' | 'token_invalid' | 'token_expired' | 'token_reused' | 'session_ended'
-  | 'invalid_verification' | 'csrf_rejected' | 'rate_limited' | 'unavailable' | 'internal'
+  | 'invalid_request'
+  | 'unsupported_media_type'
+  | 'body_too_large'
+  | 'weak_password'
+  | 'invalid_email'
+  | 'invalid_username'
+  | 'username_taken'
+  | 'email_taken'
+  | 'duplicate_request'
+  | 'invalid_credentials'
+  | 'confirmation_required'
+  | 'token_missing'
+  | 'token_invalid'
+  | 'token_expired'
+  | 'token_reused'
+  | 'session_ended'
+  | 'invalid_verification'
+  | 'csrf_rejected'
+  | 'rate_limited'
+  | 'unavailable'
+  | 'internal'
   /** No answer came, or none that can be read. */
   | 'network'
   /** A 401, 403, 404 or another status that API Gateway, or something else on the way, answered without a code. */
-  | 'unauthorized' | 'forbidden' | 'not_found' | 'unexpected';
+  | 'unauthorized'
+  | 'forbidden'
+  | 'not_found'
+  | 'unexpected';
 
 /** Why a method did not do what it was asked. */
 export class LatchkeyError extends Error {
@@ -101,7 +121,9 @@ export interface Platform {
   /** 128 random bits or more, as 22 to 255 plain characters, for a refresh's `Idempotency-Key`. */
   key(): string;
   /** Web Locks. Without them: a lock in this process alone. */
-  locks: { request<T>(name: string, options: { mode: 'shared' | 'exclusive' }, callback: () => Promise<T>): Promise<T> };
+  locks: {
+    request<T>(name: string, options: { mode: 'shared' | 'exclusive' }, callback: () => Promise<T>): Promise<T>;
+  };
   /** A BroadcastChannel, to tell the other tabs. */
   channel?(name: string): { postMessage(message: unknown): void; onmessage: any; close(): void };
   /** localStorage. */

@@ -1,7 +1,13 @@
 /** The session of this browser or app: one for all tabs, refreshed by one at a time. */
 
 import {
-  LatchkeyError, type Client, type Kind, type Options, type SignedIn, type SignedOutReason, type Verification,
+  LatchkeyError,
+  type Client,
+  type Kind,
+  type Options,
+  type SignedIn,
+  type SignedOutReason,
+  type Verification,
 } from './api.js';
 import { exchange, problemIn, read as readAnswer } from './http.js';
 import { defaults } from './platform.js';
@@ -31,7 +37,10 @@ export interface Entry {
 
 /** What a refused refresh says of the session. Nothing else ends one. */
 const ENDS: Record<string, SignedOutReason> = {
-  token_missing: 'expired', token_expired: 'expired', token_invalid: 'ended', session_ended: 'ended',
+  token_missing: 'expired',
+  token_expired: 'expired',
+  token_invalid: 'ended',
+  session_ended: 'ended',
   token_reused: 'reused',
 };
 /** Tries of one refresh, before whoever asked for it hears of the fault. */
@@ -118,8 +127,13 @@ export function createClient(options: Options): Client {
       detached = true;
     }
     const entry: Entry = {
-      n: before.n + 1, id: session.id, user: user.id, kind: session.kind, life,
-      access: token.access, refresh: token.refresh,
+      n: before.n + 1,
+      id: session.id,
+      user: user.id,
+      kind: session.kind,
+      life,
+      access: token.access,
+      refresh: token.refresh,
     };
     await save(entry);
     if (isSignIn) {
@@ -153,7 +167,11 @@ export function createClient(options: Options): Client {
     const sent: Record<string, string> = body ? { 'content-type': 'application/json' } : {};
     for (const [header, value] of Object.entries(headers)) if (value) sent[header] = value;
     const init: RequestInit = {
-      method, headers: sent, body: body && JSON.stringify(body), credentials: app ? 'omit' : 'include', cache: 'no-store',
+      method,
+      headers: sent,
+      body: body && JSON.stringify(body),
+      credentials: app ? 'omit' : 'include',
+      cache: 'no-store',
     };
     try {
       return await exchange(platform, base + path, init, patience, readAnswer);
@@ -264,10 +282,15 @@ export function createClient(options: Options): Client {
       const before = await load();
       timer.active();
       const sentAt = now();
-      const answer = await call('POST', path, { ...body, client: app && 'app' }, {
-        // The server ends the session that the request came with.
-        authorization: before.access && 'Bearer ' + before.access,
-      });
+      const answer = await call(
+        'POST',
+        path,
+        { ...body, client: app && 'app' },
+        {
+          // The server ends the session that the request came with.
+          authorization: before.access && 'Bearer ' + before.access,
+        },
+      );
       return accept(answer, before, sentAt, true);
     });
   }
@@ -352,9 +375,12 @@ export function createClient(options: Options): Client {
   });
   if (channel) {
     channel.onmessage = ({ data }: MessageEvent<{ n: number; expiresIn?: number; isLast?: boolean }>) =>
-      load().then(({ n }) => {
-        if (tab && n === data.n && data.expiresIn) timer.heard(data.expiresIn, !!data.isLast);
-      }, () => {});
+      load().then(
+        ({ n }) => {
+          if (tab && n === data.n && data.expiresIn) timer.heard(data.expiresIn, !!data.isLast);
+        },
+        () => {},
+      );
   }
   void load().catch(() => {});
 

@@ -4,8 +4,16 @@ import { LatchkeyError, type Code, type Platform } from './api.js';
 
 /** Codes for the answers of API Gateway itself, which have none. */
 const BARE: Record<number, Code> = {
-  401: 'unauthorized', 403: 'forbidden', 404: 'not_found', 413: 'body_too_large', 415: 'unsupported_media_type',
-  429: 'rate_limited', 500: 'internal', 502: 'unavailable', 503: 'unavailable', 504: 'unavailable',
+  401: 'unauthorized',
+  403: 'forbidden',
+  404: 'not_found',
+  413: 'body_too_large',
+  415: 'unsupported_media_type',
+  429: 'rate_limited',
+  500: 'internal',
+  502: 'unavailable',
+  503: 'unavailable',
+  504: 'unavailable',
 };
 
 /** The problem that an answer carries; without a `code` if it is not one of Latchkey's. */

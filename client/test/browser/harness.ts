@@ -58,8 +58,13 @@ export class Stack {
     const origin = await listen(pages);
     const binary = resolve(process.env.LATCHKEY_LOCAL ?? '../target/debug/local');
     if (!existsSync(binary)) throw new Error(`no local stack at ${binary}; set LATCHKEY_LOCAL`);
-    const settings = Object.entries({ AllowedOrigins: origin, AppUrl: origin + '/', ...parameters }).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
-    const local = spawn(binary, ['--memory', '--port', '0', ...settings], { cwd: resolve('..'), stdio: ['ignore', 'pipe', 'inherit'] });
+    const settings = Object.entries({ AllowedOrigins: origin, AppUrl: origin + '/', ...parameters }).flatMap(
+      ([name, value]) => ['--set', `${name}=${value}`],
+    );
+    const local = spawn(binary, ['--memory', '--port', '0', ...settings], {
+      cwd: resolve('..'),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const direct = await new Promise<string>((found, failed) => {
       createInterface(local.stdout!).on('line', (line) => {
         const url = /listening on (http:\/\/\S+)/.exec(line)?.[1];
@@ -69,12 +74,16 @@ export class Stack {
     });
     const proxy = createServer((incoming, outgoing) => {
       const { method, url, headers } = incoming;
-      const onward = request(direct + url, { method, headers: { ...headers, host: new URL(direct).host } }, async (answer) => {
-        if (method !== 'OPTIONS') stack.wire.log.push(`${method} ${url} ${answer.statusCode}`);
-        if ((await stack.wire.onAnswer?.(incoming, answer)) === 'lose') return incoming.socket.destroy();
-        outgoing.writeHead(answer.statusCode!, answer.rawHeaders);
-        answer.pipe(outgoing);
-      });
+      const onward = request(
+        direct + url,
+        { method, headers: { ...headers, host: new URL(direct).host } },
+        async (answer) => {
+          if (method !== 'OPTIONS') stack.wire.log.push(`${method} ${url} ${answer.statusCode}`);
+          if ((await stack.wire.onAnswer?.(incoming, answer)) === 'lose') return incoming.socket.destroy();
+          outgoing.writeHead(answer.statusCode!, answer.rawHeaders);
+          answer.pipe(outgoing);
+        },
+      );
       onward.on('error', () => incoming.socket.destroy());
       incoming.pipe(onward);
     });
@@ -87,7 +96,9 @@ export class Stack {
   async account(username: string) {
     const post = async (path: string, body: object) => {
       const response = await fetch(this.direct + path, {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
       });
       if (!response.ok) throw new Error(await response.text());
       return (await response.json()) as any;
@@ -151,10 +162,16 @@ export class Chromium {
 
   static async start(): Promise<Chromium> {
     const server = await chromium.launchServer({
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true,
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      headless: true,
       args: [
-        '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-        '--disable-component-update', '--disable-sync',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
       ],
     });
     return new Chromium(server, await chromium.connect(server.wsEndpoint()));

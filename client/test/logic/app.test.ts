@@ -66,7 +66,11 @@ test('an access token that has ended is refreshed before the request, or when th
   world.server.log.length = 0;
   assert.equal((await world.until(restarted.client.fetch('/own'))).status, 200);
   assert.deepEqual(world.server.log, [
-    'GET /own 403', 'GET /me token_expired', 'POST /refresh 200', 'GET /me 200', 'GET /own 200',
+    'GET /own 403',
+    'GET /me token_expired',
+    'POST /refresh 200',
+    'GET /me 200',
+    'GET /own 200',
   ]);
 });
 
@@ -119,7 +123,10 @@ test('many requests at once make one refresh', async () => {
   const { tab } = await signedIn(world);
   await world.run(16 * 60_000);
   const answers = await world.until(Promise.all(Array.from({ length: 8 }, () => tab.client.fetch('/own'))));
-  assert.deepEqual(answers.map(({ status }) => status), Array(8).fill(200));
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    Array(8).fill(200),
+  );
   assert.equal(world.server.rotations, 1);
 });
 

@@ -24,7 +24,10 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
   // One process of an app at a time; when it dies, the next begins.
   const open = () =>
     kind === 'app'
-      ? world.tab({ store, platform: { locks: processLocks(), channel: undefined, storage: undefined, listen: () => () => {} } })
+      ? world.tab({
+          store,
+          platform: { locks: processLocks(), channel: undefined, storage: undefined, listen: () => () => {} },
+        })
       : world.tab();
   let tabs: Tab[] = Array.from({ length: kind === 'app' ? 1 : 1 + upTo(4) }, open);
   await world.until(tabs[0]!.client.login({ username: 'ann', password: 'p', remember: kind === 'remembered' }));
@@ -35,15 +38,29 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
     world.server.handle = (inbound) => {
       const outbound = handle(inbound);
       const { cookies, headers, body } = inbound;
-      const sent = [cookies.get('access'), body?.refresh ?? cookies.get('refresh'), headers.get('idempotency-key')?.slice(0, 6)];
-      console.log(Math.round(world.real), inbound.method, inbound.path, ...sent, '->', outbound.body?.code ?? outbound.status);
+      const sent = [
+        cookies.get('access'),
+        body?.refresh ?? cookies.get('refresh'),
+        headers.get('idempotency-key')?.slice(0, 6),
+      ];
+      console.log(
+        Math.round(world.real),
+        inbound.method,
+        inbound.path,
+        ...sent,
+        '->',
+        outbound.body?.code ?? outbound.status,
+      );
       return outbound;
     };
   }
   let isHealed = false;
   world.fate = () => {
     if (isHealed) return {};
-    const fate: ReturnType<World['fate']> = { there: upTo(hit(0.1) ? 12_000 : 500), back: upTo(hit(0.1) ? 12_000 : 500) };
+    const fate: ReturnType<World['fate']> = {
+      there: upTo(hit(0.1) ? 12_000 : 500),
+      back: upTo(hit(0.1) ? 12_000 : 500),
+    };
     if (hit(0.15)) fate.loses = hit(0.5) ? 'request' : 'answer';
     if (hit(0.5)) fate.fails = true;
     if (hit(0.1)) fate.copyAfter = upTo(20_000);
@@ -51,7 +68,11 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
   };
   world.server.intercept = () => {
     if (isHealed || !hit(0.05)) return undefined;
-    return { status: 503, body: hit(0.5) ? { message: 'Service Unavailable' } : { code: 'unavailable' }, setCookies: new Map() };
+    return {
+      status: 503,
+      body: hit(0.5) ? { message: 'Service Unavailable' } : { code: 'unavailable' },
+      setCookies: new Map(),
+    };
   };
 
   let lastUse = world.real;
@@ -117,7 +138,11 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
   tabs.forEach((tab) => (tab.diesAt = undefined));
   if (!tabs.length) tabs.push(open());
   assert.equal(world.server.alarms, 0, 'no alarm');
-  assert.deepEqual(world.tabs.flatMap(({ signedOut }) => signedOut), [], 'nobody is signed out');
+  assert.deepEqual(
+    world.tabs.flatMap(({ signedOut }) => signedOut),
+    [],
+    'nobody is signed out',
+  );
   for (const { client } of tabs) assert.equal((await world.until(client.me()))?.user.username, 'ann');
   assert.equal(await world.until(tabs[0]!.client.refresh()), true);
   const entry = kind === 'app' ? JSON.parse(store.text!) : world.entry;

@@ -25,7 +25,10 @@ function first<T>(times: number, fate: T): (inbound: Inbound) => T | {} {
 }
 
 function assertSignedIn(world: World, tabs: Tab[]) {
-  assert.deepEqual(tabs.flatMap(({ signedOut }) => signedOut), []);
+  assert.deepEqual(
+    tabs.flatMap(({ signedOut }) => signedOut),
+    [],
+  );
   assert.equal(world.server.alarms, 0);
   assert.equal(world.entry.out, undefined);
   assert.equal(world.entry.key, undefined, 'the key is cleared with the answer');
@@ -124,12 +127,18 @@ for (const kind of KINDS) {
 
   test(`${kind}: a fault that stays is told by its code, and signs nobody out`, async () => {
     const faults = [
-      [problem(503, 'unavailable'), 'unavailable'], [problem(500, 'internal'), 'internal'],
-      [answer(403, { message: 'Forbidden' }), 'forbidden'], [answer(404, { message: 'Not Found' }), 'not_found'],
-      [answer(429, { message: 'Too Many Requests' }), 'rate_limited'], [answer(401, { message: 'Unauthorized' }), 'unauthorized'],
-      [answer(413, { message: 'Request Entity Too Large' }), 'body_too_large'], [problem(403, 'csrf_rejected'), 'csrf_rejected'],
-      [answer(504, { message: 'Endpoint request timed out' }), 'unavailable'], [answer(418), 'unexpected'],
-      [answer(200, { hello: 'captive portal' }), 'unexpected'], [answer(200), 'network'],
+      [problem(503, 'unavailable'), 'unavailable'],
+      [problem(500, 'internal'), 'internal'],
+      [answer(403, { message: 'Forbidden' }), 'forbidden'],
+      [answer(404, { message: 'Not Found' }), 'not_found'],
+      [answer(429, { message: 'Too Many Requests' }), 'rate_limited'],
+      [answer(401, { message: 'Unauthorized' }), 'unauthorized'],
+      [answer(413, { message: 'Request Entity Too Large' }), 'body_too_large'],
+      [problem(403, 'csrf_rejected'), 'csrf_rejected'],
+      [answer(504, { message: 'Endpoint request timed out' }), 'unavailable'],
+      [answer(418), 'unexpected'],
+      [answer(200, { hello: 'captive portal' }), 'unexpected'],
+      [answer(200), 'network'],
     ] as const;
     for (const [fault, code] of faults) {
       const world = new World();
@@ -161,7 +170,10 @@ for (const kind of KINDS) {
     world.jar.delete('access');
     if (kind === 'browser') return;
     const answers = await world.until(Promise.all(tabs.map(({ client }) => client.fetch('/own'))));
-    assert.deepEqual(answers.map(({ status }) => status), Array(8).fill(200));
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      Array(8).fill(200),
+    );
     assert.equal(world.server.rotations, 1);
     assertSignedIn(world, tabs);
   });
@@ -182,7 +194,8 @@ for (const kind of KINDS) {
     const world = new World();
     const tabs = await signedIn(world, kind);
     let times = 1;
-    world.server.intercept = (inbound) => (isRefresh(inbound) && times-- > 0 ? problem(409, 'duplicate_request') : undefined);
+    world.server.intercept = (inbound) =>
+      isRefresh(inbound) && times-- > 0 ? problem(409, 'duplicate_request') : undefined;
     assert.equal(await world.until(tabs[0]!.client.refresh()), true);
     assertSignedIn(world, tabs);
   });
@@ -200,7 +213,13 @@ for (const kind of KINDS) {
   });
 
   test(`${kind}: offline for hours, then back`, async () => {
-    const world = new World({ browserIdle: 36_000, browserAbsolute: 86_400, access: 900, appIdle: 36_000, appAbsolute: 86_400 });
+    const world = new World({
+      browserIdle: 36_000,
+      browserAbsolute: 86_400,
+      access: 900,
+      appIdle: 36_000,
+      appAbsolute: 86_400,
+    });
     const tabs = await signedIn(world, kind, 2);
     world.online = false;
     for (let minute = 0; minute < 180; minute++) {
@@ -208,7 +227,10 @@ for (const kind of KINDS) {
       await world.run(MINUTE);
     }
     await assert.rejects(world.until(tabs[0]!.client.me()), { code: 'network', status: 0 });
-    assert.deepEqual(tabs.map(({ signedOut }) => signedOut), [[], []]);
+    assert.deepEqual(
+      tabs.map(({ signedOut }) => signedOut),
+      [[], []],
+    );
     world.online = true;
     world.dispatch('online');
     assert.equal((await world.until(tabs[1]!.client.me()))?.user.username, 'ann');
@@ -216,6 +238,33 @@ for (const kind of KINDS) {
     assertSignedIn(world, tabs);
   });
 }
+
+test('a tab whose timer runs before the news arrives does not refresh again', async () => {
+  const world = new World();
+  const tabs = Array.from({ length: 4 }, (_, index) => world.tab({ platform: { random: () => 0.5 + index / 500 } }));
+  await world.until(tabs[0]!.client.login({ username: 'ann', password: 'p' }));
+  await world.run(20 * MINUTE);
+  tabs.forEach((tab) => tab.touch());
+  world.newsTake = 5000;
+  await world.run(8 * MINUTE);
+  assert.equal(world.server.rotations, 1);
+  assertSignedIn(world, tabs);
+});
+
+test('online again, a refresh that is due is not waited for', async () => {
+  const world = new World();
+  const tabs = await signedIn(world, 'remembered', 1);
+  world.online = false;
+  for (let minute = 0; minute < 20; minute++) {
+    tabs[0]!.touch();
+    await world.run(MINUTE);
+  }
+  world.online = true;
+  world.dispatch('online');
+  await world.run(500);
+  assert.equal(world.server.rotations, 1);
+  assertSignedIn(world, tabs);
+});
 
 test('an answer of sliding renewal never overtakes a refresh into the jar', async () => {
   const world = new World();
@@ -229,6 +278,21 @@ test('an answer of sliding renewal never overtakes a refresh into the jar', asyn
   await world.until(Promise.all([me, refresh]));
   assert.equal(world.generationInJar, 2);
   await world.run(11_000);
+  assert.equal(await world.until(tabs[0]!.client.refresh()), true);
+  assertSignedIn(world, tabs);
+});
+
+test('nor does one that came after its time was up: it was aborted', async () => {
+  const world = new World();
+  const tabs = await signedIn(world, 'browser', 2);
+  await world.run(16 * MINUTE);
+  world.fate = ({ path }) => (path === '/me' ? { back: 40_000 } : {});
+  const me = assert.rejects(tabs[0]!.client.me(), { code: 'network' });
+  await world.run(100);
+  assert.equal(await world.until(tabs[1]!.client.refresh()), true);
+  await world.until(me);
+  await world.run(MINUTE);
+  assert.equal(world.generationInJar, 2);
   assert.equal(await world.until(tabs[0]!.client.refresh()), true);
   assertSignedIn(world, tabs);
 });
@@ -263,14 +327,23 @@ test('a stream of requests does not starve a refresh', async () => {
 });
 
 test('a refused refresh signs every tab out, once, and says why', async () => {
-  const reasons = { token_missing: 'expired', token_expired: 'expired', token_invalid: 'ended', session_ended: 'ended', token_reused: 'reused' };
+  const reasons = {
+    token_missing: 'expired',
+    token_expired: 'expired',
+    token_invalid: 'ended',
+    session_ended: 'ended',
+    token_reused: 'reused',
+  };
   for (const [code, reason] of Object.entries(reasons)) {
     const world = new World();
     const tabs = await signedIn(world, 'remembered', 3);
     world.server.intercept = (inbound) => (isRefresh(inbound) ? problem(401, code) : undefined);
     assert.deepEqual(await world.until(Promise.all(tabs.map(({ client }) => client.refresh()))), [false, false, false]);
     await world.run(100);
-    assert.deepEqual(tabs.map(({ signedOut }) => signedOut), [[reason], [reason], [reason]]);
+    assert.deepEqual(
+      tabs.map(({ signedOut }) => signedOut),
+      [[reason], [reason], [reason]],
+    );
     assert.equal(await world.until(tabs[0]!.client.refresh()), false);
     assert.equal(world.server.count('POST /refresh'), 1, 'nobody asks again');
   }
@@ -296,21 +369,31 @@ test('theft of the cookie jar is noticed by whoever refreshes second', async () 
       const world = new World();
       const tabs = await signedIn(world, kind, 2);
       const stolen = world.cookies();
-      const thief = () => world.server.handle({
-        method: 'POST', path: '/refresh', body: undefined, cookies: stolen,
-        headers: new Map([['idempotency-key', 'the-thief-has-a-key-of-its-own']]),
-      });
+      const thief = () =>
+        world.server.handle({
+          method: 'POST',
+          path: '/refresh',
+          body: undefined,
+          cookies: stolen,
+          headers: new Map([['idempotency-key', 'the-thief-has-a-key-of-its-own']]),
+        });
       if (isThiefFirst) {
         assert.equal(thief().status, 200);
         assert.equal(await world.until(tabs[0]!.client.refresh()), false);
         await world.run(100);
-        assert.deepEqual(tabs.map(({ signedOut }) => signedOut), [['reused'], ['reused']]);
+        assert.deepEqual(
+          tabs.map(({ signedOut }) => signedOut),
+          [['reused'], ['reused']],
+        );
       } else {
         assert.equal(await world.until(tabs[0]!.client.refresh()), true);
         assert.equal(thief().body.code, 'token_reused');
         assert.equal(await world.until(tabs[0]!.client.me()), null);
         await world.run(100);
-        assert.deepEqual(tabs.map(({ signedOut }) => signedOut), [['ended'], ['ended']]);
+        assert.deepEqual(
+          tabs.map(({ signedOut }) => signedOut),
+          [['ended'], ['ended']],
+        );
       }
       assert.equal(world.server.alarms, 1);
       assert.equal(world.server.sessions.size, 0);

@@ -35,18 +35,21 @@ test('each method sends what its route takes', async () => {
   const listed = await world.until(client.sessions());
   await world.until(client.endSession(listed.find(({ current }) => !current)!.id));
   await world.until(client.logout({ everywhere: true }));
-  assert.deepEqual(seen.map(({ method, path, body }) => [method, path, body]), [
-    ['POST', '/signup', signup],
-    ['POST', '/signup', { ...signup, client: 'app' }],
-    ['POST', '/signup/resend', {}],
-    ['POST', '/signup/resend', { signup_id: 'su' }],
-    ['POST', '/verify', { code: '12345678', signup_id: 'su', username: 'ann', remember: true }],
-    ['POST', '/login', { email: 'ann', password: 'p' }],
-    ['POST', '/login', { email: 'ann', password: 'p', client: 'app' }],
-    ['GET', '/sessions', undefined],
-    ['DELETE', '/sessions/s3', undefined],
-    ['POST', '/logout', { everywhere: true }],
-  ]);
+  assert.deepEqual(
+    seen.map(({ method, path, body }) => [method, path, body]),
+    [
+      ['POST', '/signup', signup],
+      ['POST', '/signup', { ...signup, client: 'app' }],
+      ['POST', '/signup/resend', {}],
+      ['POST', '/signup/resend', { signup_id: 'su' }],
+      ['POST', '/verify', { code: '12345678', signup_id: 'su', username: 'ann', remember: true }],
+      ['POST', '/login', { email: 'ann', password: 'p' }],
+      ['POST', '/login', { email: 'ann', password: 'p', client: 'app' }],
+      ['GET', '/sessions', undefined],
+      ['DELETE', '/sessions/s3', undefined],
+      ['POST', '/logout', { everywhere: true }],
+    ],
+  );
   for (const { method, headers } of seen) {
     assert.equal(headers.get('content-type'), method === 'POST' ? 'application/json' : undefined);
   }
@@ -65,7 +68,10 @@ test('errors are typed by code, and by status where there is none', async () => 
   const { world, client } = await signedIn();
   const cases = [
     [problem(422, 'weak_password'), { code: 'weak_password', status: 422, detail: 'why' }],
-    [{ ...problem(429, 'rate_limited'), headers: { 'retry-after': '42' } }, { code: 'rate_limited', retryAfter: 42 }],
+    [
+      { ...problem(429, 'rate_limited'), headers: { 'retry-after': '42' } },
+      { code: 'rate_limited', retryAfter: 42 },
+    ],
     [answer(503, { code: 'unavailable', request_id: 'r-1' }), { code: 'unavailable', requestId: 'r-1' }],
     [answer(403, { message: 'Forbidden' }), { code: 'forbidden', status: 403 }],
     [answer(404, { message: 'Not Found' }), { code: 'not_found', status: 404 }],
@@ -91,7 +97,9 @@ test('errors are typed by code, and by status where there is none', async () => 
 
 test('a wrong password signs nobody out', async () => {
   const { world, tab, client } = await signedIn();
-  await assert.rejects(world.until(client.login({ username: 'ann', password: 'wrong' })), { code: 'invalid_credentials' });
+  await assert.rejects(world.until(client.login({ username: 'ann', password: 'wrong' })), {
+    code: 'invalid_credentials',
+  });
   assert.equal((await world.until(client.me()))?.user.username, 'ann');
   assert.deepEqual(tab.signedOut, []);
 });
@@ -148,7 +156,12 @@ test("a bare 403 is the authorizer's if `me` finds the token ended, and the rout
 
 test('codes that are not about the token refresh nothing', async () => {
   const { world, client } = await signedIn(true);
-  for (const [status, code] of [[401, 'invalid_credentials'], [401, 'step_up'], [403, 'csrf_rejected'], [403, 'token_expired']] as const) {
+  for (const [status, code] of [
+    [401, 'invalid_credentials'],
+    [401, 'step_up'],
+    [403, 'csrf_rejected'],
+    [403, 'token_expired'],
+  ] as const) {
     world.server.intercept = ({ path }) => (path === '/own' ? problem(status, code) : undefined);
     assert.equal((await world.until(client.fetch('/own'))).status, status);
   }
@@ -184,7 +197,15 @@ test("a session that the mailed link's page began is taken up, and refreshed fro
       await world.until(before.login({ username: 'ann', password: 'p' }));
       await world.until(before.logout());
     }
-    world.setCookies(world.server.signIn({ method: 'POST', path: '/verify', body: { username: 'ann' }, headers: new Map(), cookies: new Map() }));
+    world.setCookies(
+      world.server.signIn({
+        method: 'POST',
+        path: '/verify',
+        body: { username: 'ann' },
+        headers: new Map(),
+        cookies: new Map(),
+      }),
+    );
     const tab = world.tab();
     assert.equal((await world.until(tab.client.me()))?.user.username, 'ann');
     await world.run(1000);

@@ -47,7 +47,7 @@ export class Server {
   private nextId = 1;
   /**
    * A rule that section 5 lacks today. A copy of a request that was refused for its key (`400`: the cookies were newer
-   * than the key) comes after the next rotation with g = G-1 and the key of the rotation before, and is taken for theft.
+   * than the key) comes after the next rotation, with g = G-1 and the key of the rotation before: taken for theft.
    */
   toleratesRefused = false;
   /** Answers instead of the server, while it returns something. */
@@ -57,7 +57,11 @@ export class Server {
   constructor(
     private readonly now: () => number,
     readonly lifetimes: Lifetimes = {
-      browserIdle: 1800, browserAbsolute: 86_400, access: 900, appIdle: 2_592_000, appAbsolute: 15_552_000,
+      browserIdle: 1800,
+      browserAbsolute: 86_400,
+      access: 900,
+      appIdle: 2_592_000,
+      appAbsolute: 15_552_000,
     },
   ) {}
 
@@ -108,8 +112,15 @@ export class Server {
     const idle = kind === 'browser' ? this.lifetimes.browserIdle : this.lifetimes.appIdle;
     const absolute = kind === 'browser' ? this.lifetimes.browserAbsolute : this.lifetimes.appAbsolute;
     const session: StoredSession = {
-      id: `s${this.nextId++}`, user, kind, generation: 1, createdAt: now, rotatedAt: now,
-      idleExpiresAt: now + Math.min(idle, absolute), expiresAt: now + absolute, keys: [undefined, undefined, undefined],
+      id: `s${this.nextId++}`,
+      user,
+      kind,
+      generation: 1,
+      createdAt: now,
+      rotatedAt: now,
+      idleExpiresAt: now + Math.min(idle, absolute),
+      expiresAt: now + absolute,
+      keys: [undefined, undefined, undefined],
     };
     replaced.forEach((id) => this.sessions.delete(id));
     this.sessions.set(session.id, session);
@@ -222,7 +233,13 @@ export class Server {
     const time = (seconds: number) => new Date(seconds * 1000).toISOString();
     return {
       user: { id: `id of ${user}`, username: user, email: `${user}@example.com`, created_at: time(0) },
-      session: { id, kind, created_at: time(createdAt), idle_expires_at: time(idleExpiresAt), expires_at: time(expiresAt) },
+      session: {
+        id,
+        kind,
+        created_at: time(createdAt),
+        idle_expires_at: time(idleExpiresAt),
+        expires_at: time(expiresAt),
+      },
     };
   }
 
@@ -258,7 +275,11 @@ export function problem(status: number, code: string): Outbound {
   return answer(status, { code, status, detail: 'why' });
 }
 
-const cleared = () => new Map([['access', undefined], ['refresh', undefined]]);
+const cleared = () =>
+  new Map([
+    ['access', undefined],
+    ['refresh', undefined],
+  ]);
 
 function parse(token: string) {
   const [id = '', generation, exp] = token.split('.');

@@ -34,6 +34,8 @@ export class World {
   /** By how much the device's own date is wrong. */
   dateError = 0;
   online = true;
+  /** Milliseconds from one tab to another. */
+  newsTake = 1;
   readonly server: Server;
   readonly jar = new Map<string, { value: string; expiresAt: number }>();
   readonly storage = new Map<string, string>();
@@ -88,7 +90,7 @@ export class World {
       isDone = true;
     };
     promise.then(done, done);
-    for (const end = this.time + limit; !isDone && this.time < end; ) await this.run(50);
+    for (const end = this.time + limit; !isDone && this.time < end;) await this.run(50);
     if (!isDone) throw new Error('nothing happened in time');
     return promise;
   }
@@ -150,7 +152,7 @@ export class Tab {
   diesAt?: 'store';
   private readonly origin: number;
   private readonly listeners: { type: string; handler: (event: any) => void }[] = [];
-  private readonly queue: (() => void)[] = [];
+  private readonly queue: { task: () => void; isTimer: boolean }[] = [];
   onmessage?: (event: { data: unknown }) => void;
 
   constructor(
@@ -174,19 +176,32 @@ export class Tab {
           return;
         }
         world.storage.set(key, value);
-        world.at(1, () => world.dispatch('storage', { key }, world.tabs.filter((tab) => tab !== this)));
+        world.at(1, () =>
+          world.dispatch(
+            'storage',
+            { key },
+            world.tabs.filter((tab) => tab !== this),
+          ),
+        );
       },
     };
     this.client = createClient({
-      api: 'https://api.test', onSignedOut: (reason) => this.signedOut.push(reason), ...options,
+      api: 'https://api.test',
+      onSignedOut: (reason) => this.signedOut.push(reason),
+      ...options,
       platform: {
         fetch: (url, init) => this.fetch(url, init),
         now: () => world.time - this.origin,
         date: () => world.real + world.dateError,
-        setTimeout: (callback, milliseconds) => world.at(milliseconds, () => this.do(callback)),
+        setTimeout: (callback, milliseconds) => world.at(milliseconds, () => this.do(callback, true)),
         clearTimeout: (timer) => world.drop(timer),
         random,
-        key: () => Array.from({ length: 8 }, () => Math.floor(random() * 2 ** 31).toString(36).padStart(6, '0')).join(''),
+        key: () =>
+          Array.from({ length: 8 }, () =>
+            Math.floor(random() * 2 ** 31)
+              .toString(36)
+              .padStart(6, '0'),
+          ).join(''),
         locks: {
           request: (_name, { mode }, callback) => world.locks.request(this, mode, callback),
         },
@@ -196,7 +211,7 @@ export class Tab {
             postMessage: (data: unknown) => {
               if (!this.isAlive) return;
               for (const tab of world.tabs) {
-                if (tab !== this) world.at(1, () => tab.do(() => tab.onmessage?.({ data })));
+                if (tab !== this) world.at(world.newsTake, () => tab.do(() => tab.onmessage?.({ data })));
               }
             },
             close: () => (this.onmessage = undefined),
@@ -220,9 +235,9 @@ export class Tab {
     this.do(() => this.listeners.filter((one) => one.type === type).forEach((one) => one.handler({ type, ...detail })));
   }
 
-  private do(task: () => void) {
+  private do(task: () => void, isTimer = false) {
     if (!this.isAlive) return;
-    if (this.isFrozen) this.queue.push(task);
+    if (this.isFrozen) this.queue.push({ task, isTimer });
     else task();
   }
 
@@ -236,9 +251,12 @@ export class Tab {
     this.hear('visibilitychange');
   }
 
-  thaw() {
+  /** Browsers promise no order between timers and the news that waited. */
+  thaw(timers: 'first' | 'last' = 'last') {
     this.isFrozen = false;
-    this.queue.splice(0).forEach((task) => task());
+    const queue = this.queue.splice(0);
+    const [first, last] = [true, false].map((isTimer) => queue.filter((one) => one.isTimer === isTimer));
+    for (const { task } of timers === 'first' ? [...first!, ...last!] : [...last!, ...first!]) task();
   }
 
   /** The tab is closed: its locks are free, its requests are aborted, its code runs no more. */
@@ -260,7 +278,8 @@ export class Tab {
       if (signal?.aborted) return fail(signal.reason);
       signal?.addEventListener('abort', () => fail(signal.reason));
       const inbound: Inbound = {
-        method: init.method ?? 'GET', path: url.replace('https://api.test', ''),
+        method: init.method ?? 'GET',
+        path: url.replace('https://api.test', ''),
         body: typeof init.body === 'string' ? JSON.parse(init.body) : undefined,
         headers: new Map(new Headers(init.headers)),
         cookies: init.credentials === 'include' ? world.cookies() : new Map(),
@@ -270,24 +289,30 @@ export class Tab {
       const fate = world.fate(inbound, this);
       const { there = 20, back = 20 } = fate;
       if (fate.copyAfter !== undefined) world.at(there + fate.copyAfter, () => world.server.handle(inbound), true);
-      world.at(there, () => {
-        if (fate.loses === 'request') return fate.fails && failed();
-        const outbound = world.server.handle(inbound);
-        world.at(back, () => {
-          if (fate.loses === 'answer') return fate.fails && failed();
-          // The browser itself keeps the cookies, of every answer that still has a page to go to.
-          if (isOver || !this.isAlive) return;
-          if (init.credentials === 'include') world.setCookies(outbound);
-          resolve(respond(outbound));
-        });
-      }, true);
+      world.at(
+        there,
+        () => {
+          if (fate.loses === 'request') return fate.fails && failed();
+          const outbound = world.server.handle(inbound);
+          world.at(back, () => {
+            if (fate.loses === 'answer') return fate.fails && failed();
+            // The browser itself keeps the cookies, of every answer that still has a page to go to.
+            if (isOver || !this.isAlive) return;
+            if (init.credentials === 'include') world.setCookies(outbound);
+            resolve(respond(outbound));
+          });
+        },
+        true,
+      );
     });
   }
 }
 
 function respond({ status, body, headers }: Outbound): Response {
   const response = {
-    status, ok: status < 300, headers: new Headers(headers),
+    status,
+    ok: status < 300,
+    headers: new Headers(headers),
     json: async () => {
       if (body === undefined) throw new SyntaxError('no JSON');
       return structuredClone(body);
@@ -311,7 +336,8 @@ class Locks {
   request<T>(tab: Tab, mode: 'shared' | 'exclusive', callback: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const wish: Wish = {
-        tab, mode,
+        tab,
+        mode,
         grant: () => {
           const release = () => {
             this.held = this.held.filter((one) => one !== wish);
