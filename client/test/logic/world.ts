@@ -256,7 +256,9 @@ export class Tab {
     this.isFrozen = false;
     const queue = this.queue.splice(0);
     const [first, last] = [true, false].map((isTimer) => queue.filter((one) => one.isTimer === isTimer));
-    for (const { task } of timers === 'first' ? [...first!, ...last!] : [...last!, ...first!]) task();
+    const [now, later] = timers === 'first' ? [first, last] : [last, first];
+    now!.forEach(({ task }) => task());
+    this.world.at(100, () => later!.forEach(({ task }) => task()));
   }
 
   /** The tab is closed: its locks are free, its requests are aborted, its code runs no more. */
