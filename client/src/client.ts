@@ -1,0 +1,406 @@
+/** The session of this browser or app: one for all tabs, refreshed by one at a time. */
+
+import {
+  LatchkeyError,
+  type Client,
+  type Kind,
+  type Options,
+  type SignedIn,
+  type SignedOutReason,
+  type Verification,
+} from './api.js';
+import { exchange, problemIn, read as readAnswer } from './http.js';
+import { defaults } from './platform.js';
+import { createTimer } from './timer.js';
+
+/**
+ * What the store holds: one value, replaced in one step, by whoever has the lock alone.
+ *
+ * The pending key belongs to the refresh from this `n` and leaves with it. `n` stands for the session's generation,
+ * which no script can see in a cookie; it rises with each stored answer, across sessions too.
+ */
+export interface Entry {
+  n: number;
+  id?: string;
+  user?: string;
+  kind?: Kind;
+  /** Seconds that a token of this session lives, when the session's own end does not cut it short. */
+  life?: number;
+  /** An app's tokens. */
+  access?: string;
+  refresh?: string;
+  /** The `Idempotency-Key` of a refresh that is not answered yet. */
+  key?: string;
+  /** Nobody is signed in, and why. */
+  out?: SignedOutReason;
+}
+
+/** What a refused refresh says of the session. Nothing else ends one. */
+const ENDS: Record<string, SignedOutReason> = {
+  token_missing: 'expired',
+  token_expired: 'expired',
+  token_invalid: 'ended',
+  session_ended: 'ended',
+  token_reused: 'reused',
+};
+/** Tries of one refresh, before whoever asked for it hears of the fault. */
+const TRIES = 3;
+/** Milliseconds for one try. Everybody waits for it, and giving up early costs nothing: the key repeats it. */
+const PATIENCE = 10_000;
+
+export function createClient(options: Options): Client {
+  const platform = { ...defaults(), ...options.platform };
+  const { now } = platform;
+  const base = new URL(options.api || '/', globalThis.location?.href).href.replace(/\/+$/, '');
+  const app = options.store;
+  const name = (app ? 'latchkey-app:' : 'latchkey:') + base;
+  const timeout = options.timeout ?? 30_000;
+  const channel = platform.channel?.(name);
+  let memory: string | null = null;
+
+  /** The session that this tab acts for. */
+  let tab: Entry | undefined;
+  /** Once signed out, this tab takes up no session until it is told to: its page may still show the last person's. */
+  let detached = false;
+  let renewing: { n: number; done: Promise<boolean> } | undefined;
+
+  const sleep = (milliseconds: number) => new Promise<void>((resolve) => platform.setTimeout(resolve, milliseconds));
+
+  /** Requests share the lock, so that none is in flight while somebody changes the cookies or the store. */
+  const lock = <T>(mode: 'shared' | 'exclusive', callback: () => Promise<T>) =>
+    platform.locks.request(name, { mode }, callback);
+
+  // ------------------------------------------------------------------------------------------------- The store
+
+  async function load(): Promise<Entry> {
+    let text = memory;
+    if (app) text = await app.get();
+    else if (platform.storage) text = platform.storage.getItem(name);
+    const entry = parse(text);
+    notice(entry);
+    return entry;
+  }
+
+  async function save(entry: Entry) {
+    const text = JSON.stringify(entry);
+    if (app) await app.set(text);
+    else if (platform.storage) platform.storage.setItem(name, text);
+    else memory = text;
+    notice(entry);
+  }
+
+  /** What cannot be read is as good as lost; the server decides then. */
+  function parse(text: string | null): Entry {
+    try {
+      return JSON.parse(text ?? '') ?? { n: 0 };
+    } catch {
+      return { n: 0 };
+    }
+  }
+
+  /** Compares what the store holds with what this tab acts for. */
+  function notice(entry: Entry) {
+    if (tab && entry.id && (entry.out || entry.user !== tab.user)) {
+      tab = undefined;
+      detached = true;
+      timer.arm();
+      void Promise.resolve(entry.out ?? 'replaced').then(options.onSignedOut);
+    } else if (entry.id && !entry.out && !detached) {
+      const known = tab;
+      tab = entry;
+      if (known?.n !== entry.n) timer.forget();
+      if (!known) timer.arm();
+    }
+  }
+
+  const announce = ({ n }: Entry, expiresIn?: number, isLast?: boolean) =>
+    channel?.postMessage({ n, expiresIn, isLast });
+
+  /** Stores a session response, and clears the pending key with it. */
+  async function accept(answer: any, before: Entry, sentAt: number, isSignIn = false): Promise<SignedIn> {
+    const { user, session, token } = answer ?? {};
+    if (!user?.id || !session?.id || !(token?.expires_in >= 0)) throw new LatchkeyError('unexpected', 200);
+    const life = Math.max(token.expires_in, (session.id === before.id && before.life) || 0);
+    if (isSignIn) {
+      // Whoever was here is replaced on purpose, which is no news for this tab.
+      tab = undefined;
+      detached = true;
+    }
+    const entry: Entry = {
+      n: before.n + 1,
+      id: session.id,
+      user: user.id,
+      kind: session.kind,
+      life,
+      access: token.access,
+      refresh: token.refresh,
+    };
+    await save(entry);
+    if (isSignIn) {
+      detached = false;
+      notice(entry);
+    }
+    // A repeated answer's token is shorter, too, as it ends with the first answer's.
+    const isLast = token.expires_in < life && session.idle_expires_at === session.expires_at;
+    announce(entry, token.expires_in, isLast);
+    if (tab) timer.renewed(sentAt, token.expires_in, isLast);
+    return { user, session };
+  }
+
+  async function end({ n, id, user }: Entry, out: SignedOutReason) {
+    // Without an id there was nobody, but the tabs need not ask again.
+    const entry: Entry = { n: n + 1, id, user, out };
+    await save(entry);
+    announce(entry);
+  }
+
+  // ----------------------------------------------------------------------------------------------- The network
+
+  /** Calls one of Latchkey's own routes, as nobody but what the cookies say. */
+  async function call(
+    method: string,
+    path: string,
+    body?: object,
+    headers: Record<string, string | undefined> = {},
+    patience = timeout,
+  ) {
+    const sent: Record<string, string> = body ? { 'content-type': 'application/json' } : {};
+    for (const [header, value] of Object.entries(headers)) if (value) sent[header] = value;
+    const init: RequestInit = {
+      method,
+      headers: sent,
+      body: body && JSON.stringify(body),
+      credentials: app ? 'omit' : 'include',
+      cache: 'no-store',
+    };
+    try {
+      return await exchange(platform, base + path, init, patience, readAnswer);
+    } catch (error) {
+      throw asProblem(error);
+    }
+  }
+
+  const asProblem = (error: unknown) =>
+    error instanceof LatchkeyError ? error : new LatchkeyError('network', 0, String(error));
+
+  /** Sends a request of this tab. */
+  function send(url: string, init: RequestInit): Promise<{ response: Response; entry: Entry }> {
+    const request = async () => {
+      const entry = await load();
+      const headers = new Headers(init.headers);
+      if (app && entry.access && !detached) headers.set('authorization', 'Bearer ' + entry.access);
+      const credentials = app || detached ? 'omit' : 'include';
+      const response = await exchange(platform, url, { ...init, headers, credentials }, timeout, (answer) => answer);
+      return { response, entry };
+    };
+    return app ? request() : lock('shared', request);
+  }
+
+  /** Sends it, and once more if that takes a refresh. */
+  async function sendFresh(path: string, init: RequestInit = {}): ReturnType<typeof send> {
+    const url = path.startsWith('/') ? base + path : path;
+    if (!(url + '/').startsWith(base + '/')) throw new TypeError('not below the API: ' + path);
+    if (tab && timer.isExpired()) await renew(tab.n);
+    const first = await send(url, init);
+    if (detached || first.entry.out || !(await isRenewedFor(first.response, first.entry.n, path))) return first;
+    const isStream = typeof ReadableStream === 'function' && init.body instanceof ReadableStream;
+    return isStream ? first : send(url, init);
+  }
+
+  /** Whether there is a newer token than that of `n`, with which an answer may be another. */
+  async function isRenewedFor(response: Response, n: number, path: string): Promise<boolean> {
+    const { status } = response;
+    if (status !== 401 && status !== 403) return false;
+    const { code } = await problemIn(response.clone());
+    if (code) return status === 401 && code in ENDS && renew(n);
+    // The gateway's own 401 and 403 do not say why. `me` knows whether it is the token.
+    if (path === '/me' || !tab) return false;
+    await sendFresh('/me');
+    return (await load()).n !== n && !!tab;
+  }
+
+  // ----------------------------------------------------------------------------------------------- The session
+
+  /** Refreshes from `n`, unless somebody has done so. `false`: nobody is signed in. */
+  function renew(n: number): Promise<boolean> {
+    if (renewing?.n === n) return renewing.done;
+    const done = lock('exclusive', async () => {
+      const entry = await load();
+      if (detached || entry.out) return false;
+      return entry.n !== n || rotate(entry);
+    }).finally(() => {
+      if (renewing?.done === done) renewing = undefined;
+    });
+    renewing = { n, done };
+    return done;
+  }
+
+  /** Refreshes, with the lock held. An attempt is answered or aborted before the next one. */
+  async function rotate(entry: Entry): Promise<boolean> {
+    // A key from the store may have been sent by a tab that was closed before it could store the answer.
+    let isSent = !!entry.key;
+    for (let attempt = 1; ; attempt++) {
+      if (!entry.key) await save((entry = { ...entry, key: platform.key() }));
+      const sentAt = now();
+      let answer;
+      let problem: LatchkeyError | undefined;
+      try {
+        const key = { 'idempotency-key': entry.key };
+        answer = await call('POST', '/refresh', app && { refresh: entry.refresh }, key, Math.min(timeout, PATIENCE));
+      } catch (error) {
+        problem = error as LatchkeyError;
+      }
+      // Where there is no lock for all who share the store, somebody may have been faster: this answer is a late one.
+      const latest = await load();
+      if (latest.n !== entry.n) return !latest.out && !detached;
+      if (!problem) {
+        await accept(answer, entry, sentAt);
+        return !!tab;
+      }
+      const { code, status } = problem;
+      const reason = status === 401 && ENDS[code];
+      if (reason) {
+        await end(entry, reason);
+        return false;
+      }
+      if (code === 'invalid_request' && isSent && attempt < TRIES) {
+        // The cookies are those of this key's own answer already: it is used up, and the session lives.
+        entry = { ...entry, key: undefined };
+        isSent = false;
+        continue;
+      }
+      const isTransient = status === 0 || status === 429 || status >= 500 || code === 'duplicate_request';
+      if (!isTransient || attempt >= TRIES) throw problem;
+      isSent = true;
+      const pause = problem.retryAfter ? Math.min(problem.retryAfter, 5) * 1000 : 250 * 2 ** attempt;
+      await sleep(pause * (1 + platform.random() / 2));
+    }
+  }
+
+  function signIn(path: string, body: object): Promise<SignedIn> {
+    return lock('exclusive', async () => {
+      const before = await load();
+      timer.active();
+      const sentAt = now();
+      const answer = await call(
+        'POST',
+        path,
+        { ...body, client: app && 'app' },
+        {
+          // The server ends the session that the request came with.
+          authorization: before.access && 'Bearer ' + before.access,
+        },
+      );
+      return accept(answer, before, sentAt, true);
+    });
+  }
+
+  function logout({ everywhere = false } = {}): Promise<void> {
+    return lock('exclusive', async () => {
+      let entry = await load();
+      const post = () => call('POST', '/logout', { everywhere, refresh: entry.refresh });
+      try {
+        await post();
+      } catch (error) {
+        if ((error as LatchkeyError).status !== 401) throw error;
+        if (everywhere) {
+          // It takes the current token.
+          if (!(await rotate(entry))) throw error;
+          entry = await load();
+          await post();
+        }
+      }
+      await end(entry, 'logged_out');
+    });
+  }
+
+  async function signOutIdle(isStillIdle: () => boolean) {
+    const before = tab;
+    await lock('exclusive', async () => {
+      const entry = await load();
+      if (!tab || entry.n !== before?.n || !isStillIdle()) return;
+      // If this fails, the cookie lives on for the rest of its life, unless `me` meets it before.
+      await call('POST', '/logout', {}).catch(() => {});
+      await end(entry, 'idle');
+    });
+  }
+
+  async function me(): Promise<SignedIn | null> {
+    detached = false;
+    for (;;) {
+      const sentAt = now();
+      const { response, entry } = await sendFresh('/me').catch((error) => {
+        throw asProblem(error);
+      });
+      if (response.status === 401) return null;
+      const { user, session }: SignedIn = await readAnswer(response).catch((error) => {
+        throw asProblem(error);
+      });
+      if (!app && (session.id !== entry.id || entry.out)) {
+        // The cookies are of a session that this client did not begin (the mailed link's page did), or did not end.
+        const isSettled = await lock('exclusive', async () => {
+          const latest = await load();
+          if (latest.n !== entry.n) return false;
+          if (latest.out === 'idle' && latest.id === session.id) {
+            await call('POST', '/logout', {});
+            return true;
+          }
+          const found: Entry = { n: latest.n + 1, id: session.id, user: user.id, kind: session.kind };
+          await save(found);
+          announce(found);
+          return true;
+        });
+        if (!isSettled) continue;
+      }
+      if (!tab) return null;
+      timer.asked(sentAt, tab);
+      return { user, session };
+    }
+  }
+
+  const own = async (method: string, path: string) => {
+    try {
+      return await readAnswer((await sendFresh(path, { method })).response);
+    } catch (error) {
+      throw asProblem(error);
+    }
+  };
+
+  const timer = createTimer(platform, name, {
+    session: () => tab,
+    look: load,
+    refresh: async () => tab && renew(tab.n),
+    ask: me,
+    signOutIdle,
+  });
+  if (channel) {
+    channel.onmessage = ({ data }: MessageEvent<{ n: number; expiresIn?: number; isLast?: boolean }>) =>
+      load().then(
+        ({ n }) => {
+          if (tab && n === data.n && data.expiresIn) timer.heard(data.expiresIn, !!data.isLast);
+        },
+        () => {},
+      );
+  }
+  void load().catch(() => {});
+
+  return {
+    signUp: (signup) => call('POST', '/signup', { ...signup, client: app && 'app' }),
+    resend: (signup_id) => call('POST', '/signup/resend', { signup_id }),
+    verify: (verification: Verification) => signIn('/verify', verification),
+    login: (credentials) => signIn('/login', credentials),
+    logout,
+    me,
+    sessions: async () => (await own('GET', '/sessions')).sessions,
+    endSession: async (id) => (id === tab?.id ? logout() : own('DELETE', '/sessions/' + encodeURIComponent(id))),
+    fetch: async (path, init) => (await sendFresh(path, init)).response,
+    refresh: async () => renew((await load()).n),
+    active: timer.active,
+    close() {
+      tab = undefined;
+      detached = true;
+      timer.stop();
+      channel?.close();
+    },
+  };
+}

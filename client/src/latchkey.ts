@@ -1,0 +1,2 @@
+export * from './api.js';
+export { createClient } from './client.js';

@@ -1,0 +1,32 @@
+/** What is committed in dist/ is what the source makes, and small. */
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+
+test('dist/ is fresh', () => {
+  const fresh = mkdtempSync(join(tmpdir(), 'latchkey-dist-'));
+  execFileSync(process.execPath, ['scripts/build.js', fresh]);
+  for (const name of ['latchkey.js', 'latchkey.d.ts']) {
+    const isSame = readFileSync(join(fresh, name), 'utf8') === readFileSync(join('dist', name), 'utf8');
+    assert.ok(isSame, `dist/${name} is not what \`npm run build\` makes`);
+  }
+  rmSync(fresh, { recursive: true });
+});
+
+test('the module has at most 5 KB gzipped, and imports nothing', (context) => {
+  const module = readFileSync('dist/latchkey.js');
+  const size = gzipSync(module, { level: 9 }).length;
+  context.diagnostic(`${module.length} bytes, ${size} gzipped`);
+  assert.ok(size <= 5000, `${size} bytes`);
+  assert.doesNotMatch(module.toString(), /\bimport\b|\brequire\b/);
+  assert.doesNotMatch(readFileSync('dist/latchkey.d.ts', 'utf8'), /\bimport\b/);
+});
+
+test('the lock file names no registry', () => {
+  assert.doesNotMatch(readFileSync('package-lock.json', 'utf8'), /"resolved"/);
+});
