@@ -67,8 +67,10 @@ async fn answer(
             None => message(StatusCode::NOT_FOUND, "Not Found"),
         },
     };
-    if let Some(origin) = origin {
-        add_cors(response.headers_mut(), cors, &origin);
+    if let Some(origin) = origin
+        && add_cors(response.headers_mut(), cors, &origin)
+    {
+        add_list(response.headers_mut(), "access-control-expose-headers", &cors.expose_headers);
     }
     response
 }
@@ -202,18 +204,19 @@ fn preflight(cors: &Cors, origin: &HeaderValue) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     if add_cors(headers, cors, origin) {
-        let mut list = |name: &'static str, values: &[String]| {
-            if let Ok(value) = HeaderValue::try_from(values.join(",")) {
-                headers.insert(name, value);
-            }
-        };
-        list("access-control-allow-methods", &cors.allow_methods);
-        list("access-control-allow-headers", &cors.allow_headers);
+        add_list(headers, "access-control-allow-methods", &cors.allow_methods);
+        add_list(headers, "access-control-allow-headers", &cors.allow_headers);
         if let Some(seconds) = cors.max_age {
             headers.insert("access-control-max-age", HeaderValue::from(seconds));
         }
     }
     response
+}
+
+fn add_list(headers: &mut HeaderMap, name: &'static str, values: &[String]) {
+    if let (Ok(value), false) = (HeaderValue::try_from(values.join(",")), values.is_empty()) {
+        headers.insert(name, value);
+    }
 }
 
 /// Adds what lets a page of an allowed origin read the answer; `false` for another origin.

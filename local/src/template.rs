@@ -87,6 +87,8 @@ pub struct Cors {
     pub allow_headers: Vec<String>,
     /// The methods.
     pub allow_methods: Vec<String>,
+    /// The answer's headers that pages may read.
+    pub expose_headers: Vec<String>,
     /// Seconds that a preflight's answer may be kept.
     pub max_age: Option<u64>,
 }
@@ -268,6 +270,7 @@ fn cors(configuration: &Value) -> Cors {
         allow_origins: list("AllowOrigins"),
         allow_headers: list("AllowHeaders"),
         allow_methods: list("AllowMethods"),
+        expose_headers: list("ExposeHeaders"),
         max_age: configuration["MaxAge"].as_u64(),
     }
 }

@@ -101,6 +101,8 @@ pub enum Protocol {
     NoKeyReuseCheck,
     /// Broken: an old key is a late duplicate however late.
     KnownKeysForEver,
+    /// Broken: the parent with an earlier rotation's key is taken for theft, as it was here until the checker objected.
+    RefusedCopyIsTheft,
     /// Broken: nobody looks at the user's epoch.
     EpochUnchecked,
     /// RFC 9700 §4.14.2: an older token ends the session.
@@ -131,6 +133,10 @@ impl Protocol {
                 let young = if generation + 1 < current { Stored { age: 0, ..stored.clone() } } else { stored.clone() };
                 let (after, reply) = execute(&young, kind, generation, key, LIFETIMES);
                 if reply == Reply::Duplicate { keep(reply) } else { (after, reply) }
+            }
+            Self::RefusedCopyIsTheft => {
+                let (after, reply) = execute(stored, kind, generation, key, LIFETIMES);
+                if is_parent && reply == Reply::Duplicate { (None, Reply::Reused) } else { (after, reply) }
             }
             Self::NoKeyReuseCheck | Self::Rotation | Self::ReuseInterval | Self::UnlimitedParent
                 if generation == current =>

@@ -278,6 +278,12 @@ pub fn variants(deep: bool) -> Vec<Scenario> {
             holds: &[THEFT_ENDS, ONE_IS_CURRENT],
             fails: &[(THEFT_SHOWS, 10)],
         },
+        Scenario {
+            name: "broken: a copy of a refused request is taken for theft",
+            setup: Setup { protocol: Protocol::RefusedCopyIsTheft, ..faults(REMEMBERED, deep) },
+            holds: &[ONE_IS_CURRENT],
+            fails: &[(STAYS_SIGNED_IN, 11)],
+        },
     ]
 }
 

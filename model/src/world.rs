@@ -81,7 +81,7 @@ pub struct Setup {
     pub refreshes: u8,
     /// Repetitions of a request by the client.
     pub resends: u8,
-    /// Requests executed twice by the network.
+    /// Requests that the network copies.
     pub duplicates: u8,
     /// Messages lost before their time.
     pub losses: u8,
@@ -134,6 +134,8 @@ impl Setup {
 pub enum Message {
     /// A refresh on its way to the server.
     Request(Attempt),
+    /// A copy of it that the network made: nobody knows of it, and nobody hears its answer.
+    Copy(Attempt),
     /// The answer to it.
     Answer(Attempt, Reply),
     /// A call that extends the session, with the token it carries.
@@ -257,7 +259,7 @@ pub enum Action {
     Deliver(Message),
     /// A request arrives, and the server reads the user before it updates the session; else it is the other way round.
     ReadFirst(Message),
-    /// A request arrives, and a copy of it stays on its way; the answer to this one is lost.
+    /// The network copies a request.
     Duplicate(Message),
     /// A message is lost.
     Lose(Message),
@@ -328,8 +330,8 @@ impl Setup {
         }
         // An attempt that a crash left is taken up with its key: it is the same attempt.
         let is_new = self.pending_key(world, index).is_none();
-        let of_refreshes = |(message, _): &(Message, u8)| !matches!(message, Message::Call(..) | Message::Extended(..));
-        !(self.rules.wait_for_dead && is_new && world.network.iter().any(of_refreshes))
+        let is_known = |(message, _): &(Message, u8)| (0..world.tabs.len()).any(|tab| is_of_tab(message, tab));
+        !(self.rules.wait_for_dead && is_new && world.network.iter().any(is_known))
     }
 
     /// The key that the store, or the tab, holds for the present token.
@@ -510,7 +512,7 @@ impl Model for Setup {
             if left.duplicates > 0 && matches!(message, Message::Request(_)) {
                 actions.push(Action::Duplicate(message.clone()));
             }
-            if left.losses > 0 {
+            if left.losses > 0 && !matches!(message, Message::Copy(_)) {
                 actions.push(Action::Lose(message.clone()));
             }
         }
@@ -565,7 +567,7 @@ impl Model for Setup {
             Action::Duplicate(message) => {
                 world.left.duplicates -= 1;
                 if let Message::Request(attempt) = message {
-                    self.execute(&mut world, attempt.generation, attempt.key, false);
+                    world.send(Message::Copy(attempt));
                 }
             }
             Action::Lose(message) => {
@@ -654,6 +656,9 @@ impl Setup {
                     world.send(Message::Answer(attempt, reply));
                 }
             }
+            Message::Copy(attempt) => {
+                self.execute(world, attempt.generation, attempt.key, false);
+            }
             Message::Updated(attempt, reply, arrived_late) => {
                 let is_dead = world.revoked && self.protocol != Protocol::EpochUnchecked;
                 world.answer(attempt, if is_dead { Reply::Ended } else { reply }, arrived_late);
@@ -701,7 +706,7 @@ fn is_of_tab(message: &Message, index: usize) -> bool {
         | Message::Answer(attempt, _)
         | Message::Updated(attempt, ..)
         | Message::Read(attempt, ..) => usize::from(attempt.tab) == index,
-        Message::Call(..) | Message::Extended(..) => false,
+        Message::Copy(_) | Message::Call(..) | Message::Extended(..) => false,
     }
 }
 

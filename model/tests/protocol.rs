@@ -92,6 +92,14 @@ fn a_call_s_late_answer_puts_the_older_cookie_back() {
 }
 
 #[test]
+fn a_copy_of_a_request_refused_for_its_key_may_come_after_the_next_rotation() {
+    let name = "broken: a copy of a refused request is taken for theft";
+    let path = counterexample(scenarios::variants(false), name, STAYS_SIGNED_IN);
+    assert_eq!(path.last().map(String::as_str), Some("Deliver Copy"));
+    assert_eq!(path.iter().filter(|step| *step == "Begin").count(), 3);
+}
+
+#[test]
 fn a_thief_beside_a_browser_without_keys_stays_within_the_grace() {
     let path = counterexample(scenarios::thieves(false), "theft from a browser without keys", THEFT_ENDS);
     assert_eq!(path.iter().filter(|step| *step == "ThiefRefresh").count(), 2);

@@ -19,7 +19,6 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
   const upTo = (limit: number) => Math.floor(random() * limit);
   const hit = (chance: number) => random() < chance;
   const world = new World();
-  world.server.toleratesRefused = true;
   const store = new Keychain();
   // One process of an app at a time; when it dies, the next begins.
   const open = () =>

@@ -45,11 +45,6 @@ export class Server {
   rotations = 0;
   alarms = 0;
   private nextId = 1;
-  /**
-   * A rule that section 5 lacks today. A copy of a request that was refused for its key (`400`: the cookies were newer
-   * than the key) comes after the next rotation, with g = G-1 and the key of the rotation before: taken for theft.
-   */
-  toleratesRefused = false;
   /** Answers instead of the server, while it returns something. */
   intercept: (inbound: Inbound) => Outbound | undefined = () => undefined;
 
@@ -155,12 +150,8 @@ export class Server {
     if (generation + 1 === session.generation) {
       if (key && key === session.keys[0]) return this.sessionResponse(200, session);
       if (kind !== 'app' && !key && !session.keys[0] && age <= GRACE) return this.sessionResponse(200, session);
-      if (this.toleratesRefused && key && key === session.keys[1] && age <= DUPLICATE_WINDOW) {
-        return problem(409, 'duplicate_request');
-      }
-    } else if (key && session.keys.includes(key) && age <= DUPLICATE_WINDOW) {
-      return problem(409, 'duplicate_request');
     }
+    if (key && session.keys.includes(key) && age <= DUPLICATE_WINDOW) return problem(409, 'duplicate_request');
     this.sessions.delete(id);
     this.alarms++;
     return { ...problem(401, 'token_reused'), setCookies: cleared() };

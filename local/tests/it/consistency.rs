@@ -104,13 +104,12 @@ fn every_endpoint_s_documentation_begins_with_its_route() {
 
 #[test]
 fn every_function_has_an_event() {
-    let files = names("events");
+    // Beside the events: what they bring, and where `sam local` finds the local stack.
+    let files = names("events").into_iter().filter(|file| !["expected.json", "env.json"].contains(&file.as_str()));
     let expected: serde_json::Value = serde_json::from_str(&read("events/expected.json")).expect("JSON");
     let expected: BTreeSet<String> = expected.as_object().expect("an object").keys().cloned().collect();
-    let events: BTreeSet<String> = files
-        .into_iter()
-        .filter(|file| file != "expected.json" && Path::new(file).extension().is_some_and(|end| end == "json"))
-        .collect();
+    let events: BTreeSet<String> =
+        files.filter(|file| Path::new(file).extension().is_some_and(|end| end == "json")).collect();
     assert_eq!(events, expected, "events and what expected.json says of them");
     let folders = names("functions");
     for folder in &folders {
@@ -118,6 +117,16 @@ fn every_function_has_an_event() {
     }
     for event in &events {
         assert!(crate::events::folder_of(event, &folders).is_some(), "{event} is of no function");
+    }
+}
+
+#[test]
+fn sam_local_is_given_variables_that_the_template_has() {
+    // sam ignores others, silently.
+    let given: serde_json::Value = serde_json::from_str(&read("events/env.json")).expect("JSON");
+    let template = read("template.yaml");
+    for name in given["Parameters"].as_object().expect("an object").keys() {
+        assert!(template.lines().any(|line| line.trim_start().starts_with(&format!("{name}:"))), "{name}");
     }
 }
 

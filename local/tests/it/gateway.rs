@@ -69,6 +69,7 @@ async fn preflight_for_allowed_origins_alone() {
     ] {
         assert_eq!(answer.header("access-control-allow-origin"), Some(APP));
         assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+        assert_eq!(answer.header("access-control-expose-headers"), Some("retry-after"));
     }
 }
 
