@@ -173,6 +173,11 @@ export interface Client {
     fetch(path: string, init?: RequestInit): Promise<Response>;
     /** Refreshes now. `false`: nobody is signed in. */
     refresh(): Promise<boolean>;
+    /**
+     * Milliseconds until the timer refreshes, if the person is there; `undefined` while that is unknown: nobody is signed
+     * in, or the page has just loaded, and nothing has refreshed since.
+     */
+    refreshIn(): number | undefined;
     /** Says that the person is there. Pages notice by themselves; an app calls it when it comes to the foreground. */
     active(): void;
     /** Stops its timer and listeners; the session goes on. */

@@ -395,6 +395,7 @@ export function createClient(options: Options): Client {
     endSession: async (id) => (id === tab?.id ? logout() : own('DELETE', '/sessions/' + encodeURIComponent(id))),
     fetch: async (path, init) => (await sendFresh(path, init)).response,
     refresh: async () => renew((await load()).n),
+    refreshIn: timer.refreshIn,
     active: timer.active,
     close() {
       tab = undefined;

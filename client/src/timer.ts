@@ -170,6 +170,7 @@ export function createTimer(
       arm();
     },
     forget,
+    refreshIn: () => (refreshAt !== undefined && does.session() ? Math.max(0, refreshAt - now()) : undefined),
     isExpired: () => deadline !== undefined && now() >= deadline,
     stop() {
       platform.clearTimeout(timer);

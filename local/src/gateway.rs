@@ -14,6 +14,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use shared::clock::Clock;
+use shared::locale::Locale;
 
 use crate::event::{self, Matched, Received};
 use crate::functions::Functions;
@@ -30,7 +31,6 @@ const MAX_DRAINED: usize = 64 * 1024 * 1024;
 /// What the gateway answers with.
 pub(crate) struct Gateway {
     pub(crate) port: u16,
-    pub(crate) url: String,
     pub(crate) stack: Stack,
     pub(crate) functions: Functions,
     pub(crate) mailbox: Mailbox,
@@ -76,14 +76,20 @@ async fn answer(
 }
 
 fn own_page(gateway: &Gateway, request: &Request) -> Option<Response> {
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/_local/mail.json") => Some(Json(gateway.mailbox.mails()).into_response()),
-        (&Method::GET, "/_local/mail") => Some(page(pages::mailbox(&gateway.mailbox.mails()))),
-        (&Method::GET, "/_local/mail.js") => {
-            Some(([("content-type", "text/javascript")], pages::MAILBOX_SCRIPT).into_response())
+    if request.method() != Method::GET {
+        return None;
+    }
+    match request.uri().path() {
+        "/" => Some(page(pages::DEMO)),
+        "/_local/mail" => {
+            let languages = request.headers().get("accept-language").and_then(|value| value.to_str().ok());
+            Some(page(pages::mailbox(&gateway.mailbox.mails(), Locale::choose(None, languages))))
         }
-        (&Method::GET, "/") => Some(page(pages::home(&gateway.url, &gateway.stack.routes))),
-        _ => None,
+        "/_local/mail.json" => Some(Json(gateway.mailbox.mails()).into_response()),
+        path => {
+            let (content_type, text) = pages::asset(path)?;
+            Some(([("content-type", content_type), ("cache-control", "no-store")], text).into_response())
+        }
     }
 }
 
@@ -153,9 +159,11 @@ fn message(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "message": text }))).into_response()
 }
 
-fn page(html: String) -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; \
-                  frame-src 'self'; frame-ancestors 'none'";
+fn page(html: impl Into<String>) -> Response {
+    // Mails have styles of their own, and a frame of ours is under our policy.
+    let policy = "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; \
+                  img-src data:; frame-src 'self'; form-action 'none'; base-uri 'self'; frame-ancestors 'none'";
+    let html = html.into();
     ([("content-security-policy", policy), ("cache-control", "no-store")], Html(html)).into_response()
 }
 

@@ -184,7 +184,6 @@ impl LocalStack {
         let schedule = tokio::spawn(repeat_scheduled(functions.clone(), stack.scheduled.clone()));
         let gateway = Gateway {
             port,
-            url: url.clone(),
             stack,
             functions: functions.clone(),
             mailbox: mailbox.clone(),

@@ -1,73 +1,102 @@
-//! The pages of the local stack itself: what runs here, and the mailbox. Plain HTML, no script but the mailbox's,
-//! everything that people wrote escaped.
+//! The pages of the local stack itself: a demonstration of the client, and the mailbox. Plain HTML and the client's
+//! module; everything that people wrote is escaped.
 
 use std::fmt::Write;
 
+use shared::locale::Locale;
+
 use crate::mailbox::Mail;
-use crate::template::Route;
 
-const STYLE: &str = include_str!("pages.css");
+/// The page at `/`: sign-up, verification, log-in and an account, by the client as anyone would use it.
+pub(crate) const DEMO: &str = include_str!("../web/index.html");
 
-/// Shows the mailbox again when a mail has come, and only then: whoever reads one is not disturbed.
-pub(crate) const MAILBOX_SCRIPT: &str = include_str!("mailbox.js");
+/// A file that the pages load: its content type and its text.
+pub(crate) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
+    const SCRIPT: &str = "text/javascript";
+    // The verification page's style, so that all pages look the same, and what they need beside it.
+    const STYLE: &str = concat!(include_str!("../../functions/verify/src/page.css"), include_str!("../web/style.css"));
+    Some(match path {
+        "/_local/style.css" => ("text/css", STYLE),
+        "/_local/latchkey.js" => (SCRIPT, include_str!("../../client/dist/latchkey.js")),
+        "/_local/demo.js" => (SCRIPT, include_str!("../web/demo.js")),
+        "/_local/words.js" => (SCRIPT, include_str!("../web/words.js")),
+        // Shows the mailbox again when a mail has come, and only then: whoever reads one is not disturbed.
+        "/_local/mail.js" => (SCRIPT, include_str!("../web/mailbox.js")),
+        _ => return None,
+    })
+}
 
-/// The page at `/`.
-pub(crate) fn home(url: &str, routes: &[Route]) -> String {
-    let mut rows = String::new();
-    for route in routes {
-        let access = if route.is_authorized { "behind the authorizer" } else { "public, or checks the caller itself" };
-        let _ = write!(
-            rows,
-            "<tr><td><code>{}</code><td><code>{}</code><td><code>functions/{}</code><td>{access}",
-            escape(&route.method),
-            escape(&route.path),
-            escape(&route.folder)
-        );
+/// What the mailbox says.
+struct Words {
+    title: &'static str,
+    none: &'static str,
+    to: &'static str,
+    from: &'static str,
+    as_html: &'static str,
+    as_text: &'static str,
+    back: &'static str,
+}
+
+const fn words(locale: Locale) -> Words {
+    match locale {
+        Locale::En => Words {
+            title: "Mailbox",
+            none: "Nothing yet. Sign up, and the mail shows here.",
+            to: "to",
+            from: "from",
+            as_html: "The mail as HTML",
+            as_text: "The mail as text",
+            back: "Back to the demonstration",
+        },
+        Locale::Ko => Words {
+            title: "메일함",
+            none: "아직 없습니다. 가입하면 메일이 여기에 나타납니다.",
+            to: "받는 사람",
+            from: "보낸 사람",
+            as_html: "HTML 메일",
+            as_text: "텍스트 메일",
+            back: "데모로 돌아가기",
+        },
     }
-    let body = format!(
-        "<h1>Latchkey is running</h1>\
-         <p>This is the local stack: the functions of <code>template.yaml</code> at <code>{}</code>, an embedded \
-         DynamoDB, and a mailbox instead of SES. Mails go nowhere but to <a href=\"/_local/mail\">the mailbox</a>.</p>\
-         <h2>Routes</h2><div class=\"wide\"><table><thead><tr><th>Method<th>Path<th>Function<th>Access<tbody>{rows}\
-         </table></div>\
-         <h2>Try it</h2><pre>curl -s {0}/signup -H 'content-type: application/json' \\\n  \
-         -d '{{\"username\":\"ann\",\"email\":\"ann@example.com\",\"password\":\"correct horse battery\"}}'</pre>\
-         <p>Then open the mail. The README goes on from there.</p>",
-        escape(url)
-    );
-    document("Latchkey", &body)
 }
 
 /// The page at `/_local/mail`, newest first.
-pub(crate) fn mailbox(mails: &[Mail]) -> String {
-    let mut body =
-        format!("<h1>Mailbox</h1><p>{} mails, newest first. <a href=\"/\">What runs here</a></p>", mails.len());
+pub(crate) fn mailbox(mails: &[Mail], locale: Locale) -> String {
+    let words = words(locale);
+    let mut body = String::new();
     if mails.is_empty() {
-        body.push_str("<p>Nothing yet. Sign up, and the mail shows here.</p>");
+        let _ = write!(body, "<p>{}</p>", words.none);
     }
     for mail in mails.iter().rev() {
         let _ = write!(
             body,
-            "<article><h2>{}</h2><p class=\"meta\">to <b>{}</b> · from {} · <time>{}</time></p>\
+            "<article class=\"card\"><h2>{subject}</h2>\
+             <p class=\"hint\">{} <b>{}</b> · {} {} · <time datetime=\"{sent_at}\">{sent_at}</time></p>\
              <div class=\"parts\"><iframe sandbox=\"allow-popups allow-popups-to-escape-sandbox\" \
-             title=\"{0}, as HTML\" srcdoc=\"{}\"></iframe><pre>{}</pre></div></article>",
-            escape(&mail.subject),
+             title=\"{}: {subject}\" srcdoc=\"{}\"></iframe>\
+             <pre tabindex=\"0\" aria-label=\"{}\">{}</pre></div></article>",
+            words.to,
             escape(&mail.to),
+            words.from,
             escape(&mail.from),
-            escape(&mail.sent_at),
+            words.as_html,
             escape(&mail.html.replace("<head>", "<head><base target=\"_blank\">")),
+            words.as_text,
             linked(&mail.text),
+            subject = escape(&mail.subject),
+            sent_at = escape(&mail.sent_at),
         );
     }
-    body.push_str("<script src=\"/_local/mail.js\"></script>");
-    document("Mailbox · Latchkey", &body)
-}
-
-fn document(title: &str, body: &str) -> String {
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\
-         <style>{STYLE}</style></head><body><main>{body}</main></body></html>"
+        "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title} · Latchkey</title>\
+         <link rel=\"icon\" href=\"data:,\"><link rel=\"stylesheet\" href=\"/_local/style.css\">\
+         <script type=\"module\" src=\"/_local/mail.js\"></script></head>\
+         <body><main class=\"wide\"><header><p class=\"service\">Latchkey</p><nav><a href=\"/\">{}</a></nav></header>\
+         <h1>{title}</h1>{body}</main></body></html>",
+        locale.as_str(),
+        words.back,
+        title = words.title,
     )
 }
 
@@ -116,7 +145,7 @@ mod tests {
             sent_at: String::new(),
             configuration_set: None,
         };
-        let page = mailbox(&[mail]);
+        let page = mailbox(&[mail], Locale::En);
         assert!(!page.contains("<script>"), "{page}");
     }
 }

@@ -48,7 +48,8 @@ export class Stack {
     private readonly servers: Server[],
   ) {}
 
-  static async start(parameters: Record<string, string | number> = {}): Promise<Stack> {
+  /** With those parameters of the template; `undefined` leaves one at its default. */
+  static async start(parameters: Record<string, string | number | undefined> = {}): Promise<Stack> {
     let stack: Stack;
     const pages = createServer((incoming, outgoing) => {
       const isModule = incoming.url === '/latchkey.js';
@@ -58,9 +59,9 @@ export class Stack {
     const origin = await listen(pages);
     const binary = resolve(process.env.LATCHKEY_LOCAL ?? '../target/debug/local');
     if (!existsSync(binary)) throw new Error(`no local stack at ${binary}; set LATCHKEY_LOCAL`);
-    const settings = Object.entries({ AllowedOrigins: origin, AppUrl: origin + '/', ...parameters }).flatMap(
-      ([name, value]) => ['--set', `${name}=${value}`],
-    );
+    const settings = Object.entries({ AllowedOrigins: origin, AppUrl: origin + '/', ...parameters })
+      .filter(([, value]) => value !== undefined)
+      .flatMap(([name, value]) => ['--set', `${name}=${value}`]);
     const local = spawn(binary, ['--memory', '--port', '0', ...settings], {
       cwd: resolve('..'),
       stdio: ['ignore', 'pipe', 'inherit'],

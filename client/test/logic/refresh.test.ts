@@ -428,3 +428,21 @@ test('a late copy of a request that was refused for its key ends nothing', async
   assert.equal(world.server.alarms, 0);
   assert.equal(await world.until(other!.client.refresh()), true);
 });
+
+test('refreshIn says when the timer refreshes, and nothing once signed out', async () => {
+  const world = new World();
+  const [tab] = await signedIn(world, 'remembered');
+  const { client } = tab!;
+  const access = world.server.lifetimes.access * 1000;
+  const due = client.refreshIn()!;
+  assert.ok(due > 0.74 * access && due < 0.9 * access, String(due));
+  await world.run(MINUTE);
+  assert.equal(client.refreshIn(), due - MINUTE);
+  const rotations = world.server.rotations;
+  client.active();
+  await world.run(due - MINUTE + 1000);
+  assert.equal(world.server.rotations, rotations + 1);
+  assert.ok(client.refreshIn()! > 0.7 * access);
+  await world.until(client.logout());
+  assert.equal(client.refreshIn(), undefined);
+});

@@ -7,7 +7,7 @@ use shared::locale::Locale;
 const STYLE: &str = include_str!("page.css");
 
 /// SHA-256 of [`STYLE`], in base64.
-const STYLE_HASH: &str = "rYqXRWoTvEYI2TgN9rB8aa9Lo8vy8oEEkBxo8x+9pU0=";
+const STYLE_HASH: &str = "+MjVcigRGbhSvNkpzxlRU7PiDIoHhF4voL8DYPDgK8I=";
 
 /// What went wrong with the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,190 @@
+/**
+ * The local stack's own pages, as a person meets them: `/`, the mailbox, and the mailed link's page.
+ *
+ * `LATCHKEY_SCREENSHOTS`: a folder, into which each page goes as it looks.
+ */
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { BrowserContextOptions, Page } from 'playwright-core';
+import { Chromium, PASSWORD, Stack } from './harness.js';
+
+const FOLDER = process.env.LATCHKEY_SCREENSHOTS;
+const AXE = readFileSync(createRequire(resolve('package.json')).resolve('axe-core/axe.min.js'), 'utf8');
+const DESKTOP = { viewport: { width: 960, height: 760 }, locale: 'en-GB' };
+const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, hasTouch: true };
+
+let stack: Stack;
+let chromium: Chromium;
+before(async () => {
+  stack = await Stack.start({ AppUrl: undefined });
+  chromium = await Chromium.start();
+});
+after(async () => {
+  await chromium?.stop();
+  await stack?.stop();
+});
+
+async function visitor(options: BrowserContextOptions = {}) {
+  const context = await chromium.browser.newContext({ ...DESKTOP, ...options });
+  const page = await context.newPage();
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  await page.goto(stack.direct);
+  return { context, page, faults };
+}
+
+/** Looks at what is shown: no fault that axe knows of, nothing wider than the screen; and keeps a picture. */
+async function look(page: Page, name: string) {
+  await page.evaluate(AXE);
+  const violations = await page.evaluate(async () => (await (window as any).axe.run()).violations);
+  assert.deepEqual(
+    violations.map(({ id, nodes }: any) => `${id}: ${nodes.map(({ html }: any) => html).join(' ')}`),
+    [],
+    name,
+  );
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, name);
+  if (!FOLDER) return;
+  mkdirSync(FOLDER, { recursive: true });
+  await page.screenshot({ path: `${FOLDER}/${name}.png` });
+}
+
+/** The field of that label which is shown; a password is no textbox to assistive technology. */
+const field = (page: Page, label: string) => page.getByLabel(label).and(page.locator('input:visible'));
+const heading = (page: Page, name: string) => page.getByRole('heading', { level: 1, name }).waitFor();
+/** Chromium says so on the console whenever an answer is not a 2xx. */
+const unexpected = (faults: string[]) => faults.filter((fault) => !fault.includes('the server responded with a status'));
+
+test('demo: signing up with the code, by keyboard alone', async () => {
+  const { context, page, faults } = await visitor();
+  await heading(page, 'Create an account');
+  await look(page, 'signup');
+  await field(page, 'User name').focus();
+  for (const text of ['ann', 'ann@example.com', PASSWORD]) {
+    await page.keyboard.type(text);
+    await page.keyboard.press('Tab');
+  }
+  await page.keyboard.press('Enter');
+  await heading(page, 'Look in your inbox');
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'inbox-title', 'a screen reader reads on here');
+  await look(page, 'inbox');
+  await field(page, 'Code of 8 digits').fill('00000000');
+  await page.keyboard.press('Enter');
+  await page.getByRole('alert').filter({ hasText: 'This code is wrong' }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'code');
+  const code = await stack.code('ann@example.com');
+  await field(page, 'Code of 8 digits').fill(`${code.slice(0, 4)} ${code.slice(4)}`);
+  await page.keyboard.press('Enter');
+  await heading(page, 'Hello, ann');
+  await page.getByText(/^2[0-9]:[0-5][0-9]$/).waitFor();
+  const before = await page.locator('#countdown').textContent();
+  await page.waitForFunction((text) => document.querySelector('#countdown')?.textContent !== text, before);
+  await page.reload();
+  await heading(page, 'Hello, ann');
+  await page.getByRole('button', { name: 'Refresh now' }).click();
+  await page.getByRole('status').filter({ hasText: 'new token' }).waitFor();
+  await page.getByRole('button', { name: 'Log out', exact: true }).click();
+  await heading(page, 'Log in');
+  await page.getByText('You are logged out.').waitFor();
+  await page.reload();
+  await page.locator('#signup:not([hidden]), #login:not([hidden])').waitFor();
+  assert.deepEqual(unexpected(faults), []);
+  await context.close();
+});
+
+test('demo: the mailed link, opened from the mailbox, signs both tabs in', async () => {
+  const { context, page, faults } = await visitor();
+  await field(page, 'User name').fill('ben');
+  await field(page, 'Email address').fill('ben@example.com');
+  await field(page, 'Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Sign up' }).click();
+  await heading(page, 'Look in your inbox');
+  await page.getByRole('button', { name: 'Send the mail again' }).click();
+  await page.getByRole('alert').filter({ hasText: /Please wait [0-9]+ seconds/ }).waitFor();
+  const [mailbox] = await Promise.all([context.waitForEvent('page'), page.getByText('Open the mailbox').click()]);
+  await heading(mailbox, 'Mailbox');
+  await mailbox.getByText('ben@example.com').first().waitFor();
+  await look(mailbox, 'mailbox');
+  const mail = mailbox.frameLocator('iframe').first();
+  const [verify] = await Promise.all([
+    context.waitForEvent('page'),
+    mail.getByRole('link', { name: 'Confirm your address' }).click(),
+  ]);
+  await heading(verify, 'Confirm your address');
+  await look(verify, 'verify');
+  await verify.getByRole('button', { name: 'Confirm and sign in' }).click();
+  await heading(verify, 'Hello, ben');
+  await page.bringToFront();
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  await heading(page, 'Hello, ben');
+  assert.deepEqual(unexpected(faults), []);
+  await context.close();
+});
+
+test('demo: devices, and what ends them', async () => {
+  await stack.account('carl');
+  const { context, page } = await visitor();
+  await page.getByRole('link', { name: 'Log in' }).click();
+  await field(page, 'User name or email address').fill('carl@example.com');
+  await field(page, 'Password').fill('wrong password');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByRole('alert').filter({ hasText: 'do not fit together' }).waitFor();
+  await look(page, 'login');
+  await field(page, 'Password').fill(PASSWORD);
+  await page.getByRole('checkbox', { name: 'Keep me signed in' }).check();
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await heading(page, 'Hello, carl');
+  await page.getByText('Remembered browser').waitFor();
+  const devices = page.locator('#devices li');
+  await devices.nth(1).waitFor();
+  await page.getByRole('button', { name: 'Refresh now' }).click();
+  await page.getByText(/^1[0-9]:[0-5][0-9]$/).waitFor();
+  await look(page, 'account');
+  await devices.getByRole('button').click();
+  await page.getByText('That device is signed out.').waitFor();
+  assert.equal(await devices.count(), 1);
+  const elsewhere = await visitor();
+  await elsewhere.page.getByRole('link', { name: 'Log in' }).click();
+  await field(elsewhere.page, 'User name or email address').fill('carl');
+  await field(elsewhere.page, 'Password').fill(PASSWORD);
+  await elsewhere.page.getByRole('button', { name: 'Log in' }).click();
+  await heading(elsewhere.page, 'Hello, carl');
+  await elsewhere.page.getByRole('button', { name: 'Log out everywhere' }).click();
+  await heading(elsewhere.page, 'Log in');
+  await page.getByRole('button', { name: 'Refresh now' }).click();
+  await page.getByText('Your session was ended elsewhere').waitFor();
+  await context.close();
+  await elsewhere.context.close();
+});
+
+test('demo: in Korean, in the dark, on a phone', async () => {
+  const { context, page } = await visitor({ ...PHONE, locale: 'ko-KR', colorScheme: 'dark' });
+  await heading(page, '계정 만들기');
+  assert.equal(await page.evaluate(() => document.documentElement.lang), 'ko');
+  await field(page, '사용자 이름').fill('dana');
+  await field(page, '이메일 주소').fill('dana@example.com');
+  await field(page, '비밀번호').fill('password');
+  await page.getByRole('button', { name: '가입하기' }).click();
+  await page.getByRole('alert').filter({ hasText: '널리 알려진 비밀번호' }).waitFor();
+  await look(page, 'signup-phone-ko');
+  await field(page, '비밀번호').fill(PASSWORD);
+  await page.getByRole('button', { name: '가입하기' }).click();
+  await heading(page, '받은편지함을 확인하세요');
+  const link = await stack.link('dana@example.com');
+  const verify = await context.newPage();
+  await verify.goto(link);
+  await heading(verify, '이메일 주소 확인');
+  await look(verify, 'verify-phone-ko');
+  await field(page, '8자리 코드').fill(await stack.code('dana@example.com'));
+  await page.getByRole('button', { name: '확인하고 로그인' }).click();
+  await heading(page, 'dana 님, 안녕하세요');
+  await look(page, 'account-phone-ko');
+  await page.goto(stack.direct + '/_local/mail');
+  await heading(page, '메일함');
+  await look(page, 'mailbox-phone-ko');
+  await context.close();
+});

@@ -1,0 +1,153 @@
+/** What the local stack's pages say, by the browser's language. */
+
+const en = {
+  mailbox: 'Mailbox',
+  docs: 'API',
+  signupTitle: 'Create an account',
+  username: 'User name',
+  email: 'Email address',
+  password: 'Password',
+  passwordHint: '8 characters or more. A few words are better than a clever one.',
+  signUp: 'Sign up',
+  haveAccount: 'You have an account?',
+  inboxTitle: 'Look in your inbox',
+  inboxText: 'We sent a code to your address. Here, every mail goes to the mailbox of this machine.',
+  openMailbox: 'Open the mailbox',
+  code: 'Code of 8 digits',
+  remember: 'Keep me signed in for 30 days',
+  confirm: 'Confirm and sign in',
+  resend: 'Send the mail again',
+  startAgain: 'Start again',
+  loginTitle: 'Log in',
+  usernameOrEmail: 'User name or email address',
+  logIn: 'Log in',
+  noAccount: 'No account yet?',
+  kind: 'Kind of session',
+  nextRefresh: 'Next refresh in',
+  endsAt: 'Ends at the latest',
+  refreshNow: 'Refresh now',
+  devices: 'Devices',
+  logOut: 'Log out',
+  logOutEverywhere: 'Log out everywhere',
+  revoke: 'Sign out',
+  current: 'this one',
+  lastUsed: 'last used',
+  unknownYet: 'as soon as it is needed',
+  kinds: {
+    browser: 'Browser: ends after 30 idle minutes',
+    remembered: 'Remembered browser: 30 days since it was last used',
+    app: 'App',
+  },
+  hello: (name) => `Hello, ${name}`,
+  revokeDevice: (device) => `Sign out ${device}`,
+  refreshed: 'Refreshed: the session has a new token.',
+  resent: 'Another mail is in the mailbox.',
+  wait: (seconds) => `Please wait ${seconds} seconds, and try again.`,
+  deviceEnded: 'That device is signed out.',
+  signedOut: {
+    logged_out: 'You are logged out.',
+    idle: 'You were away for a while, so you are signed out.',
+    expired: 'Your session has run out. Please log in again.',
+    ended: 'Your session was ended elsewhere. Please log in again.',
+    reused: 'Somebody used a copy of your session, so it was ended. Please log in again, and consider another password.',
+    replaced: 'Somebody else signed in, in this browser.',
+  },
+  problems: {
+    invalid_username: 'A user name has 3 to 32 letters or digits of one script, dots, hyphens or underscores.',
+    invalid_email: 'This does not look like an email address.',
+    weak_password: 'This password is too short, or too well known. Please choose another.',
+    username_taken: 'Somebody has this user name already. Please choose another.',
+    email_taken: 'There is an account with this address already. Please log in.',
+    invalid_credentials: 'This name and password do not fit together.',
+    invalid_verification: 'This code is wrong, too old, or replaced by a newer mail.',
+    rate_limited: 'That was too often. Please wait a minute.',
+    network: 'No answer. Is the network there, and the local stack running?',
+    unavailable: 'Something is down. Please try again.',
+    other: 'That did not work',
+  },
+  mails: (count) => (count === 1 ? '1 mail' : `${count} mails`),
+};
+
+const ko = {
+  mailbox: '메일함',
+  docs: 'API',
+  signupTitle: '계정 만들기',
+  username: '사용자 이름',
+  email: '이메일 주소',
+  password: '비밀번호',
+  passwordHint: '8자 이상. 복잡한 한 단어보다 여러 단어가 좋습니다.',
+  signUp: '가입하기',
+  haveAccount: '이미 계정이 있나요?',
+  inboxTitle: '받은편지함을 확인하세요',
+  inboxText: '입력한 주소로 코드를 보냈습니다. 여기서는 모든 메일이 이 컴퓨터의 메일함으로 갑니다.',
+  openMailbox: '메일함 열기',
+  code: '8자리 코드',
+  remember: '30일 동안 로그인 유지',
+  confirm: '확인하고 로그인',
+  resend: '메일 다시 보내기',
+  startAgain: '처음부터 다시',
+  loginTitle: '로그인',
+  usernameOrEmail: '사용자 이름 또는 이메일 주소',
+  logIn: '로그인',
+  noAccount: '아직 계정이 없나요?',
+  kind: '세션 종류',
+  nextRefresh: '다음 갱신까지',
+  endsAt: '늦어도 끝나는 때',
+  refreshNow: '지금 갱신',
+  devices: '기기',
+  logOut: '로그아웃',
+  logOutEverywhere: '모든 기기에서 로그아웃',
+  revoke: '로그아웃',
+  current: '이 기기',
+  lastUsed: '마지막 사용',
+  unknownYet: '필요할 때 바로',
+  kinds: {
+    browser: '브라우저: 30분 동안 쓰지 않으면 끝남',
+    remembered: '로그인을 유지하는 브라우저: 마지막 사용 후 30일',
+    app: '앱',
+  },
+  hello: (name) => `${name} 님, 안녕하세요`,
+  revokeDevice: (device) => `${device} 로그아웃`,
+  refreshed: '갱신했습니다. 세션에 새 토큰이 있습니다.',
+  resent: '메일함에 새 메일이 있습니다.',
+  wait: (seconds) => `${seconds}초 뒤에 다시 시도하세요.`,
+  deviceEnded: '그 기기는 로그아웃되었습니다.',
+  signedOut: {
+    logged_out: '로그아웃했습니다.',
+    idle: '한동안 쓰지 않아 로그아웃되었습니다.',
+    expired: '세션이 만료되었습니다. 다시 로그인하세요.',
+    ended: '다른 곳에서 세션을 끝냈습니다. 다시 로그인하세요.',
+    reused: '누군가 세션의 사본을 사용해서 세션을 끝냈습니다. 다시 로그인하고, 비밀번호 변경을 고려하세요.',
+    replaced: '이 브라우저에서 다른 사람이 로그인했습니다.',
+  },
+  problems: {
+    invalid_username: '사용자 이름은 한 문자 체계의 글자와 숫자, 점, 붙임표, 밑줄로 3~32자입니다.',
+    invalid_email: '이메일 주소가 올바르지 않습니다.',
+    weak_password: '너무 짧거나 널리 알려진 비밀번호입니다. 다른 것을 고르세요.',
+    username_taken: '이미 쓰이는 사용자 이름입니다. 다른 것을 고르세요.',
+    email_taken: '이 주소로 만든 계정이 이미 있습니다. 로그인하세요.',
+    invalid_credentials: '이름과 비밀번호가 맞지 않습니다.',
+    invalid_verification: '코드가 틀렸거나 너무 오래되었거나 새 메일로 바뀌었습니다.',
+    rate_limited: '너무 자주 시도했습니다. 1분 뒤에 다시 시도하세요.',
+    network: '응답이 없습니다. 네트워크와 로컬 스택을 확인하세요.',
+    unavailable: '잠시 이용할 수 없습니다. 다시 시도하세요.',
+    other: '실패했습니다',
+  },
+  mails: (count) => `메일 ${count}통`,
+};
+
+/** The first of the browser's languages that we write. */
+const tag = (navigator.languages ?? []).find((one) => /^(en|ko)(-|$)/.test(one)) ?? 'en';
+
+export const locale = tag.slice(0, 2);
+export const words = locale === 'ko' ? ko : en;
+
+const times = new Intl.DateTimeFormat(tag, { dateStyle: 'medium', timeStyle: 'short' });
+/** A time of the API (RFC 3339), for people. */
+export const time = (text) => times.format(new Date(text));
+
+/** Fills in what the page says. */
+export function translate() {
+  document.documentElement.lang = locale;
+  for (const element of document.querySelectorAll('[data-word]')) element.textContent = words[element.dataset.word];
+}
