@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -19,8 +19,8 @@ use shared::locale::Locale;
 use crate::event::{self, Matched, Received};
 use crate::functions::Functions;
 use crate::mailbox::Mailbox;
-use crate::pages;
 use crate::template::{Cors, Route, Stack};
+use crate::{openapi, pages};
 
 /// The largest body that a Lambda function can be given.
 const MAX_BODY: usize = 6 * 1024 * 1024;
@@ -86,6 +86,17 @@ fn own_page(gateway: &Gateway, request: &Request) -> Option<Response> {
             Some(page(pages::mailbox(&gateway.mailbox.mails(), Locale::choose(None, languages))))
         }
         "/_local/mail.json" => Some(Json(gateway.mailbox.mails()).into_response()),
+        "/_local/openapi.json" => Some(Json(openapi::document()).into_response()),
+        "/_local/docs" => Some(Redirect::permanent("/_local/docs/").into_response()),
+        path if path.starts_with("/_local/docs/") => pages::docs(&path["/_local/docs/".len()..]).map(|file| {
+            let policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                          frame-ancestors 'none'";
+            (
+                [("content-type", file.content_type.as_str()), ("content-security-policy", policy)],
+                file.bytes.into_owned(),
+            )
+                .into_response()
+        }),
         path => {
             let (content_type, text) = pages::asset(path)?;
             Some(([("content-type", content_type), ("cache-control", "no-store")], text).into_response())

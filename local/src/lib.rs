@@ -8,6 +8,7 @@ mod event;
 pub mod functions;
 mod gateway;
 pub mod mailbox;
+pub mod openapi;
 mod pages;
 pub mod template;
 

@@ -1,6 +1,6 @@
 //! `cargo run`: starts the local stack and stops it on Ctrl-C or SIGTERM.
 
-#![expect(clippy::print_stdout, reason = "where the stack listens is its output")]
+#![expect(clippy::print_stdout, reason = "where the stack listens, and what it is asked for, is its output")]
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -36,6 +36,9 @@ struct Arguments {
     /// machine on the containers' network, which nobody else can reach. Neither asks for a password.
     #[arg(long, value_name = "ADDRESS")]
     endpoints_at: Option<IpAddr>,
+    /// Print the API's description (OpenAPI 3.1) and stop.
+    #[arg(long)]
+    openapi: bool,
 }
 
 /// Logs for people, on standard error. The database's own log would call every failed condition an error.
@@ -53,6 +56,10 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.openapi {
+        println!("{:#}", local::openapi::document());
+        return ExitCode::SUCCESS;
+    }
     log();
     let options = Options {
         port: arguments.port,

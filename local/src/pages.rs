@@ -2,8 +2,10 @@
 //! module; everything that people wrote is escaped.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use shared::locale::Locale;
+use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::mailbox::Mail;
 
@@ -24,6 +26,12 @@ pub(crate) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
         "/_local/mail.js" => (SCRIPT, include_str!("../web/mailbox.js")),
         _ => return None,
     })
+}
+
+/// A file of Swagger UI, which shows the API's description.
+pub(crate) fn docs(path: &str) -> Option<SwaggerFile<'static>> {
+    let config = Config::from("/_local/openapi.json").use_base_layout();
+    utoipa_swagger_ui::serve(path, Arc::new(config)).ok().flatten()
 }
 
 /// What the mailbox says.

@@ -49,20 +49,27 @@ pub fn service(platform: &Platform) -> Endpoint {
 /// As long as our own verifiers keep keys.
 const CACHEABLE: &str = "public, max-age=300";
 
+/// A JSON Web Key Set (RFC 7517 §5).
 #[derive(Serialize)]
-struct KeySet {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeySet {
     keys: Vec<Jwk>,
 }
 
 /// The members that Discovery requires and that mean something here. There is no authorization endpoint: nobody signs in
 /// through a redirect.
 #[derive(Serialize)]
-struct Configuration<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Configuration<'a> {
     issuer: &'a str,
     jwks_uri: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     response_types_supported: [&'a str; 0],
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     subject_types_supported: [&'a str; 1],
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     id_token_signing_alg_values_supported: [&'a str; 1],
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     claims_supported: [&'a str; 9],
 }
 

@@ -58,14 +58,22 @@ pub fn service(platform: &Platform) -> Endpoint {
     runtime::endpoint(platform, Deps::new(platform), handle)
 }
 
+/// Who signs in: a user name or an address, with the password.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LoginRequest {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LoginRequest {
+    /// The user name, as typed.
+    #[cfg_attr(feature = "openapi", schema(example = "ann"))]
     username: Option<String>,
+    /// The address, as typed.
+    #[cfg_attr(feature = "openapi", schema(example = "ann@example.com"))]
     email: Option<String>,
+    #[cfg_attr(feature = "openapi", schema(example = "correct horse battery"))]
     password: CandidatePassword,
     #[serde(default)]
     client: Client,
+    /// A browser session of 30 days rather than 30 minutes. Apps need not say so.
     #[serde(default)]
     remember: bool,
 }

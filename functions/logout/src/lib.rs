@@ -51,10 +51,14 @@ pub fn service(platform: &Platform) -> Endpoint {
     runtime::endpoint(platform, Deps::new(platform), handle)
 }
 
+/// What is ended.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct LogoutRequest {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LogoutRequest {
+    /// An app's refresh token; browsers have cookies.
     refresh: Option<String>,
+    /// All of the user's sessions.
     everywhere: bool,
 }
 

@@ -26,8 +26,10 @@ pub fn service(platform: &Platform) -> Endpoint {
     Endpoint::new(SessionLayer::new(platform).layer(runtime::endpoint(platform, (), handle)))
 }
 
+/// Who is signed in.
 #[derive(Serialize)]
-struct MeResponse<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MeResponse<'a> {
     user: UserView<'a>,
     session: SessionView,
 }

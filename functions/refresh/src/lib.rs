@@ -50,9 +50,12 @@ pub fn service(platform: &Platform) -> Endpoint {
     runtime::endpoint(platform, Deps::new(platform), handle)
 }
 
+/// What is refreshed.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct RefreshRequest {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefreshRequest {
+    /// An app's refresh token; browsers have cookies.
     refresh: Option<String>,
 }
 

@@ -48,20 +48,34 @@ pub fn service(platform: &Platform) -> Endpoint {
     Endpoint::new(SessionLayer::new(platform).layer(endpoint))
 }
 
+/// The user's sessions.
 #[derive(Serialize)]
-struct SessionsResponse {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionsResponse {
+    /// The last used first.
     sessions: Vec<DeviceView>,
 }
 
 /// A session among others.
 #[derive(Serialize)]
-struct DeviceView {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = ListedSession))]
+pub struct DeviceView {
     id: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = shared::session::Kind))]
     kind: &'static str,
+    /// The `User-Agent` of the sign-in, in plain words.
+    #[cfg_attr(feature = "openapi", schema(example = "Firefox on Windows"))]
     device: String,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     created_at: String,
+    /// When it was last signed in with, refreshed or extended.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     last_used_at: String,
+    /// When it ends if it is not used.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     expires_at: String,
+    /// Whether it is the one that asks.
     current: bool,
 }
 

@@ -70,31 +70,51 @@ pub fn service(platform: &Platform) -> Endpoint {
     runtime::endpoint(platform, Deps::new(platform), handle)
 }
 
+/// Who signs up.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignupRequest {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignupRequest {
+    /// 3 to 32 letters and digits of one script, `_`, `.` and `-`. It is public.
+    #[cfg_attr(feature = "openapi", schema(example = "ann"))]
     username: String,
+    #[cfg_attr(feature = "openapi", schema(example = "ann@example.com"))]
     email: String,
+    #[cfg_attr(feature = "openapi", schema(example = "correct horse battery"))]
     password: CandidatePassword,
+    /// The mail's language, as a BCP 47 tag; else `Accept-Language` says.
+    #[cfg_attr(feature = "openapi", schema(example = "en"))]
     locale: Option<String>,
     #[serde(default)]
     client: Client,
 }
 
+/// Whom to mail again.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct ResendRequest {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResendRequest {
+    /// What the sign-up was answered with; a browser has it in its cookie.
     signup_id: Option<String>,
 }
 
+/// A sign-up that waits for its proof.
 #[derive(Serialize)]
-struct SignupResponse {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignupResponse {
+    /// The secret of the device that signed up.
     signup_id: String,
+    /// Seconds that the mailed link works.
+    #[cfg_attr(feature = "openapi", schema(example = 86400))]
     expires_in: u64,
 }
 
+/// A mail that was sent again.
 #[derive(Serialize)]
-struct ResendResponse {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResendResponse {
+    /// Seconds that the mailed link works.
+    #[cfg_attr(feature = "openapi", schema(example = 86400))]
     expires_in: u64,
 }
 

@@ -73,16 +73,25 @@ pub fn service(platform: &Platform) -> Endpoint {
     runtime::endpoint(platform, Deps::new(platform), handle)
 }
 
+/// What proves a sign-up: `signup_id` and `code`, `signup_id` and `token`, or `token` and `password`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VerifyRequest {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VerifyRequest {
+    /// The token of the mailed link.
     token: Option<String>,
+    /// The mailed code of 8 digits.
+    #[cfg_attr(feature = "openapi", schema(example = "12345678"))]
     code: Option<String>,
+    /// What the sign-up was answered with; a browser has it in its cookie.
     signup_id: Option<String>,
+    /// The password of the sign-up, where the link was opened elsewhere.
     password: Option<CandidatePassword>,
+    /// Another name than at sign-up, should that be taken by now.
     username: Option<String>,
     #[serde(default)]
     client: Client,
+    /// A browser session of 30 days rather than 30 minutes. Apps need not say so.
     #[serde(default)]
     remember: bool,
 }

@@ -7,7 +7,7 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -19,15 +19,15 @@ fn names(folder: &str) -> BTreeSet<String> {
 
 /// One function of the template.
 #[derive(Debug, Default)]
-struct Function {
-    binary: String,
+pub(crate) struct Function {
+    pub(crate) binary: String,
     code_uri: String,
     /// `POST /login`.
-    routes: Vec<String>,
+    pub(crate) routes: Vec<String>,
 }
 
 /// The functions of the template, read line by line: the local stack's own reader is what the other tests test.
-fn functions() -> Vec<Function> {
+pub(crate) fn functions() -> Vec<Function> {
     let mut functions = Vec::new();
     let mut method = String::new();
     let mut path = String::new();

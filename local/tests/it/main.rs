@@ -34,5 +34,6 @@ mod consistency;
 mod events;
 mod faults;
 mod gateway;
+mod openapi;
 mod permissions;
 mod restart;

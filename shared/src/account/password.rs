@@ -35,6 +35,8 @@ pub enum WeakPassword {
 /// A password as a request brought it, not yet looked at. Wiped when dropped, never shown.
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Password, format = Password, description = "A password, as typed."))]
 pub struct CandidatePassword(String);
 
 /// A password to hash or compare: NFKC, 1 to 128 characters. Wiped when dropped, never shown.

@@ -187,17 +187,6 @@ impl Problem {
 
     /// The answer. A 5xx names the request, so that its cause can be found in the log.
     pub fn into_response(self, request_id: &str) -> Response {
-        #[derive(Serialize)]
-        struct Members<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            code: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            detail: Option<String>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            request_id: Option<&'a str>,
-        }
         let status = self.code.status();
         let has_page = self.page.is_some();
         let members = Members {
@@ -223,6 +212,27 @@ impl Problem {
         }
         response
     }
+}
+
+/// What an error says (RFC 9457).
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Problem))]
+pub struct Members<'a> {
+    /// `urn:latchkey:problem:` and the code.
+    r#type: String,
+    /// What the code means, for developers.
+    title: &'a str,
+    /// The status again.
+    status: u16,
+    /// One of a closed set.
+    code: &'a str,
+    /// What this request lacks, for developers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// Names a 5xx in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 /// RFC 6750 §3.1: no error where no token was sent, `invalid_token` where one failed.

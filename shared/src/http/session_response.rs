@@ -15,10 +15,15 @@ use crate::token::{KeyError, KeyRing};
 
 /// A user, as answers show it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = User))]
 pub struct UserView<'a> {
     id: String,
+    #[cfg_attr(feature = "openapi", schema(example = "ann"))]
     username: &'a str,
+    #[cfg_attr(feature = "openapi", schema(example = "ann@example.com"))]
     email: &'a str,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     created_at: String,
 }
 
@@ -36,11 +41,19 @@ impl<'a> UserView<'a> {
 
 /// A session, as answers show it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Session))]
 pub struct SessionView {
     id: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = Kind))]
     kind: &'static str,
+    #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     created_at: String,
+    /// When it ends if it is not used.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     idle_expires_at: String,
+    /// When it ends in any case.
+    #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     expires_at: String,
 }
 
@@ -59,16 +72,24 @@ impl SessionView {
 
 /// The tokens of an answer. In browser sessions no script ever sees one.
 #[derive(Serialize)]
-struct TokenView {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Token))]
+pub struct TokenView {
+    /// Seconds that the access token lives.
+    #[cfg_attr(feature = "openapi", schema(example = 900))]
     expires_in: u64,
+    /// An app's access token: a JWT (RFC 9068).
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<String>,
+    /// An app's refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<String>,
 }
 
+/// What a sign-in or refresh answers.
 #[derive(Serialize)]
-struct Body<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SessionResponse<'a> {
     user: UserView<'a>,
     session: SessionView,
     token: TokenView,
@@ -100,7 +121,7 @@ impl Issuer<'_> {
             Kind::Browser => None,
             Kind::Remembered | Kind::App => Some(self.keys.issue_refresh(session, now).await?),
         };
-        let answer = |token| Body { user: UserView::new(user), session: SessionView::new(session), token };
+        let answer = |token| SessionResponse { user: UserView::new(user), session: SessionView::new(session), token };
         let cookies = Cookies::new(self.config, &inbound.api_url);
         if session.kind == Kind::App {
             let mut response = json::response(status, &answer(TokenView { expires_in, access: Some(access), refresh }));

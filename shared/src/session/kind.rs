@@ -5,6 +5,7 @@ use serde::Deserialize;
 /// The client that a request says it comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Client {
     /// A browser, which keeps cookies.
     #[default]
@@ -15,6 +16,8 @@ pub enum Client {
 
 /// Which client holds a session, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(rename_all = "snake_case"))]
 pub enum Kind {
     /// A browser that holds an access cookie alone.
     Browser,

@@ -77,6 +77,7 @@ impl std::fmt::Debug for PrivateKey {
 
 /// The public half of a signing key, as a JSON Web Key (RFC 7517 §4) says it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Jwk {
     /// The name of the key.
     pub kid: String,
@@ -92,6 +93,7 @@ pub struct Jwk {
 /// The public numbers of a key, in base64url.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kty")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum KeyMaterial {
     /// An elliptic curve point (RFC 7518 §6.2).
     #[serde(rename = "EC")]

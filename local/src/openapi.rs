@@ -1,0 +1,412 @@
+//! The API's description (OpenAPI 3.1): the bodies' schemas are those of the types that the handlers read and write, the
+//! errors are examples of the real ones. `docs/openapi.json` is this, checked in; tests hold it against the template's
+//! routes and against what each function's specification says of its errors.
+
+use std::collections::BTreeMap;
+
+use lambda_http::http::StatusCode;
+use serde_json::{Map, Value, json};
+use shared::http::problem::{Code, Members, Problem};
+use shared::http::session_response::SessionResponse;
+use utoipa::ToSchema;
+
+/// The codes of routes that take a JSON body.
+const BODY: &[Code] = &[Code::InvalidRequest, Code::UnsupportedMediaType, Code::BodyTooLarge];
+/// The codes of routes that want to know who calls.
+const CALLER: &[Code] = &[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::SessionEnded];
+/// The codes that every route may answer with.
+const ANYTIME: &[Code] = &[Code::Unavailable, Code::Internal];
+
+/// The whole description.
+pub fn document() -> Value {
+    let mut schemas = Schemas::default();
+    let problem = schemas.add::<Members>();
+    let operations = operations(&mut schemas);
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for operation in operations {
+        let method = operation.method.to_ascii_lowercase();
+        paths.entry(operation.path).or_default().insert(method, operation.describe(&problem));
+    }
+    schemas.refine();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Latchkey",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+            "description": "User accounts and sessions. Errors are `application/problem+json` with a `code` of a closed \
+                set. API Gateway's own answers (403, 404, 413, 429, 503) have a plain `message`: go by the status then. \
+                Requests with an unsafe method from a page need an allowed `Origin`.",
+        },
+        "servers": [{ "url": "http://localhost:3000", "description": "The local stack (`cargo run`)" }],
+        "tags": [
+            { "name": "Sign-up" }, { "name": "Sessions" }, { "name": "Keys", "description": "For verifiers of tokens." },
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.0,
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An app's access token." },
+                "cookie": {
+                    "type": "apiKey", "in": "cookie", "name": "__Host-access",
+                    "description": "A browser's access token; `access` where the API is http, as the local stack is.",
+                },
+            },
+        },
+    })
+}
+
+/// The schemas that something refers to, by name.
+#[derive(Default)]
+struct Schemas(BTreeMap<String, Value>);
+
+impl Schemas {
+    /// Takes in a type and all that it consists of, and says how to refer to it.
+    fn add<T: ToSchema>(&mut self) -> Value {
+        let mut found = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut found);
+        for (name, schema) in found {
+            // Schemas are plain data.
+            self.0.entry(name).or_insert_with(|| serde_json::to_value(schema).unwrap_or_default());
+        }
+        json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
+    }
+
+    /// Adds what a type's fields alone do not say.
+    fn refine(&mut self) {
+        let needs = |fields: &[&str]| json!({ "required": fields });
+        let more = [
+            ("LoginRequest", "oneOf", json!([needs(&["username"]), needs(&["email"])])),
+            ("VerifyRequest", "anyOf", json!([needs(&["code"]), needs(&["token"])])),
+        ];
+        for (schema, member, value) in more {
+            if let Some(schema) = self.0.get_mut(schema) {
+                schema[member] = value;
+            }
+        }
+        let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        if let Some(problem) = self.0.get_mut("Problem") {
+            problem["properties"]["code"]["enum"] = json!(codes);
+        }
+    }
+}
+
+/// A success.
+struct Success {
+    status: StatusCode,
+    description: &'static str,
+    content: Option<(&'static str, Value)>,
+    headers: Vec<(&'static str, &'static str)>,
+}
+
+impl Success {
+    const fn new(status: StatusCode, description: &'static str) -> Self {
+        Self { status, description, content: None, headers: Vec::new() }
+    }
+
+    fn json(mut self, schema: Value) -> Self {
+        self.content = Some(("application/json", schema));
+        self
+    }
+
+    fn header(mut self, name: &'static str, description: &'static str) -> Self {
+        self.headers.push((name, description));
+        self
+    }
+}
+
+/// A route.
+struct Operation {
+    id: &'static str,
+    tag: &'static str,
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    /// Whether a caller has to be signed in.
+    is_protected: bool,
+    parameters: Vec<Value>,
+    /// By media type; and whether there has to be one.
+    body: Option<(Value, bool)>,
+    successes: Vec<Success>,
+    /// Beside [`ANYTIME`].
+    codes: Vec<&'static [Code]>,
+    /// Whether errors may come as a page, too.
+    has_page: bool,
+}
+
+const SET_COOKIES: &str = "In browser sessions: `__Host-access` (HttpOnly, SameSite=Lax), `username` (readable), and \
+    `__Host-refresh` (HttpOnly, SameSite=Strict) set or cleared, `__Host-signup` cleared. `Secure`, `Path=/`; on http \
+    without the prefix.";
+const CLEARED_COOKIES: &str = "Whoever brought cookies is rid of all four.";
+
+#[expect(clippy::too_many_lines, reason = "a table: one entry for each route")]
+fn operations(schemas: &mut Schemas) -> Vec<Operation> {
+    let session = schemas.add::<SessionResponse>();
+    let session_response =
+        |status, description| Success::new(status, description).json(session.clone()).header("Set-Cookie", SET_COOKIES);
+    let body = |schema: Value, required| Some((json!({ "application/json": { "schema": schema } }), required));
+    let base = |id, tag, method, path| Operation {
+        id,
+        tag,
+        method,
+        path,
+        summary: "",
+        description: "",
+        is_protected: false,
+        parameters: Vec::new(),
+        body: None,
+        successes: Vec::new(),
+        codes: Vec::new(),
+        has_page: false,
+    };
+    let verify_form = json!({
+        "type": "object", "required": ["token"],
+        "properties": { "token": { "type": "string" }, "password": { "type": "string", "format": "password" } },
+    });
+    let verify_request = schemas.add::<verify::VerifyRequest>();
+    vec![
+        Operation {
+            summary: "Begin a sign-up",
+            description: "Mails a link and a code of 8 digits. The answer is the same whether or not the address has \
+                an account: then the mail says so, and the sign-up never verifies.",
+            body: body(schemas.add::<signup::SignupRequest>(), true),
+            successes: vec![
+                Success::new(StatusCode::ACCEPTED, "A mail is on its way.")
+                    .json(schemas.add::<signup::SignupResponse>())
+                    .header("Set-Cookie", "For browsers: `__Host-signup`, the `signup_id`."),
+            ],
+            codes: vec![
+                BODY,
+                &[
+                    Code::InvalidUsername,
+                    Code::InvalidEmail,
+                    Code::WeakPassword,
+                    Code::UsernameTaken,
+                    Code::CsrfRejected,
+                ],
+            ],
+            ..base("signUp", "Sign-up", "POST", "/signup")
+        },
+        Operation {
+            summary: "Mail another link and code",
+            description: "The old ones die. Guesses of the code are not refilled.",
+            body: body(schemas.add::<signup::ResendRequest>(), false),
+            successes: vec![
+                Success::new(StatusCode::ACCEPTED, "A mail is on its way, if there is such a sign-up.")
+                    .json(schemas.add::<signup::ResendResponse>()),
+            ],
+            codes: vec![BODY, &[Code::RateLimited, Code::CsrfRejected]],
+            ..base("resend", "Sign-up", "POST", "/signup/resend")
+        },
+        Operation {
+            summary: "The page that the mailed link opens",
+            description: "A button that posts, and a password field where the cookie of the sign-up is missing. It \
+                changes nothing.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            successes: vec![Success {
+                content: Some(("text/html", json!({ "type": "string" }))),
+                ..Success::new(StatusCode::OK, "The page, in English or Korean by `Accept-Language`.")
+            }],
+            ..base("showVerification", "Sign-up", "GET", "/verify")
+        },
+        Operation {
+            summary: "Make a sign-up an account, and sign in",
+            description: "The same proof brings a new session for as long as the sign-up lives.",
+            body: Some((
+                json!({
+                    "application/json": { "schema": verify_request },
+                    "application/x-www-form-urlencoded": { "schema": verify_form },
+                }),
+                true,
+            )),
+            successes: vec![
+                session_response(StatusCode::CREATED, "Signed in."),
+                Success::new(StatusCode::SEE_OTHER, "Signed in, by the page's form.")
+                    .header("Location", "`AppUrl`.")
+                    .header("Set-Cookie", SET_COOKIES),
+            ],
+            codes: vec![
+                BODY,
+                &[
+                    Code::InvalidUsername,
+                    Code::InvalidVerification,
+                    Code::ConfirmationRequired,
+                    Code::InvalidCredentials,
+                    Code::EmailTaken,
+                    Code::UsernameTaken,
+                    Code::CsrfRejected,
+                ],
+            ],
+            has_page: true,
+            ..base("verify", "Sign-up", "POST", "/verify")
+        },
+        Operation {
+            summary: "Sign in with a password",
+            description: "Ends the session that the request came with.",
+            body: body(schemas.add::<login::LoginRequest>(), true),
+            successes: vec![session_response(StatusCode::OK, "Signed in.")],
+            codes: vec![BODY, &[Code::InvalidCredentials, Code::CsrfRejected]],
+            ..base("logIn", "Sessions", "POST", "/login")
+        },
+        Operation {
+            summary: "Exchange a refresh credential for new tokens",
+            description: "The credential is the body's `refresh` (apps), the refresh cookie (remembered browsers), or \
+                the unexpired access token (browsers). A fresh random `Idempotency-Key` for each refresh, sent again \
+                when the same refresh is repeated, makes a lost answer harmless.",
+            parameters: vec![json!({
+                "name": "Idempotency-Key", "in": "header", "required": false,
+                "description": "At least 128 random bits: a UUID, say.",
+                "schema": { "type": "string", "minLength": 22, "maxLength": 255, "pattern": "^[!-+\\--~]+$" },
+                "example": "0b4f6f0a-7d0e-4b7e-9d5c-6a2f3f1f9c1e",
+            })],
+            body: body(schemas.add::<refresh::RefreshRequest>(), false),
+            successes: vec![session_response(StatusCode::OK, "New tokens, or a lost answer's again.")],
+            codes: vec![BODY, CALLER, &[Code::TokenReused, Code::DuplicateRequest, Code::CsrfRejected]],
+            ..base("refresh", "Sessions", "POST", "/refresh")
+        },
+        Operation {
+            summary: "End the session, or all of the user's",
+            description: "The credential is the body's `refresh`, the refresh cookie, or an access token, which may have \
+                expired. Without one, and repeated, it is `204` too.",
+            body: body(schemas.add::<logout::LogoutRequest>(), false),
+            successes: vec![Success::new(StatusCode::NO_CONTENT, "Ended.").header("Set-Cookie", CLEARED_COOKIES)],
+            codes: vec![BODY, CALLER, &[Code::CsrfRejected]],
+            ..base("logOut", "Sessions", "POST", "/logout")
+        },
+        Operation {
+            summary: "Who is signed in",
+            description: "A browser session past half of its access token's life is extended.",
+            is_protected: true,
+            successes: vec![
+                Success::new(StatusCode::OK, "The user and the session.").json(schemas.add::<me::MeResponse>()).header(
+                    "Set-Cookie",
+                    "A browser session's new `__Host-access` and `username`, when it was extended.",
+                ),
+            ],
+            codes: vec![CALLER],
+            ..base("me", "Sessions", "GET", "/me")
+        },
+        Operation {
+            summary: "Where the user is signed in",
+            description: "The last used session first.",
+            is_protected: true,
+            successes: vec![
+                Success::new(StatusCode::OK, "The sessions.").json(schemas.add::<sessions::SessionsResponse>()),
+            ],
+            codes: vec![CALLER, &[Code::CsrfRejected]],
+            ..base("listSessions", "Sessions", "GET", "/sessions")
+        },
+        Operation {
+            summary: "End one of the user's sessions",
+            description: "Whoever ends the current one is logged out.",
+            is_protected: true,
+            parameters: vec![parameter("id", "path", true, "The session's id.")],
+            successes: vec![
+                Success::new(StatusCode::NO_CONTENT, "Ended, or there was no such session.")
+                    .header("Set-Cookie", CLEARED_COOKIES),
+            ],
+            codes: vec![CALLER, &[Code::CsrfRejected]],
+            ..base("endSession", "Sessions", "DELETE", "/sessions/{id}")
+        },
+        Operation {
+            summary: "The public keys that verify access tokens",
+            successes: vec![
+                Success::new(StatusCode::OK, "A key set (RFC 7517).")
+                    .json(schemas.add::<jwks::KeySet>())
+                    .header("Cache-Control", "Five minutes."),
+            ],
+            ..base("keys", "Keys", "GET", "/.well-known/jwks.json")
+        },
+        Operation {
+            summary: "Who issues tokens, and where the keys are",
+            successes: vec![
+                Success::new(StatusCode::OK, "What OpenID Connect Discovery 1.0 has of it.")
+                    .json(schemas.add::<jwks::Configuration>())
+                    .header("Cache-Control", "Five minutes."),
+            ],
+            ..base("configuration", "Keys", "GET", "/.well-known/openid-configuration")
+        },
+    ]
+}
+
+fn parameter(name: &str, place: &str, required: bool, description: &str) -> Value {
+    json!({
+        "name": name, "in": place, "required": required, "description": description, "schema": { "type": "string" },
+    })
+}
+
+impl Operation {
+    fn describe(&self, problem: &Value) -> Value {
+        let mut responses = Map::new();
+        for success in &self.successes {
+            let mut response = json!({ "description": success.description });
+            if let Some((media_type, schema)) = &success.content {
+                response["content"] = json!({ *media_type: { "schema": schema } });
+            }
+            for (name, description) in &success.headers {
+                response["headers"][name] = json!({ "description": description, "schema": { "type": "string" } });
+            }
+            responses.insert(success.status.as_str().to_owned(), response);
+        }
+        let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+        for code in self.codes.iter().copied().chain([ANYTIME]).flatten() {
+            by_status.entry(code.status().as_u16()).or_default().push(*code);
+        }
+        for (status, codes) in by_status {
+            responses.insert(status.to_string(), self.describe_problem(problem, &codes));
+        }
+        let mut operation = json!({
+            "operationId": self.id, "tags": [self.tag], "summary": self.summary, "responses": responses,
+        });
+        if !self.description.is_empty() {
+            operation["description"] = json!(self.description);
+        }
+        if !self.parameters.is_empty() {
+            operation["parameters"] = json!(self.parameters);
+        }
+        if let Some((content, required)) = &self.body {
+            operation["requestBody"] = json!({ "required": required, "content": content });
+        }
+        if self.is_protected {
+            operation["security"] = json!([{ "bearer": [] }, { "cookie": [] }]);
+        }
+        operation
+    }
+
+    /// The errors of one status, each as it really is.
+    fn describe_problem(&self, problem: &Value, codes: &[Code]) -> Value {
+        let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+        let examples: Map<String, Value> =
+            codes.iter().map(|code| (code.as_str().to_owned(), example(*code))).collect();
+        let mut response = json!({
+            "description": names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            "content": { "application/problem+json": {
+                "schema": { "allOf": [problem, { "properties": { "code": { "enum": names } } }] },
+                "examples": examples,
+            } },
+        });
+        if self.has_page {
+            response["content"]["text/html"] = json!({ "schema": { "type": "string" } });
+        }
+        let mut header = |name: &str, description: &str| {
+            response["headers"][name] = json!({ "description": description, "schema": { "type": "string" } });
+        };
+        if codes.iter().any(|code| matches!(code, Code::RateLimited | Code::Unavailable)) {
+            header("Retry-After", "Seconds after which to try again.");
+        }
+        if self.is_protected && codes.contains(&Code::TokenMissing) {
+            header("WWW-Authenticate", "`Bearer` (RFC 6750).");
+        }
+        if codes.contains(&Code::TokenReused) {
+            header("Set-Cookie", "With `token_reused`: whoever brought cookies is rid of all four.");
+        }
+        response
+    }
+}
+
+/// The body of an error.
+fn example(code: Code) -> Value {
+    let response = Problem::new(code).into_response("JKJaXmPLvHcESHA=");
+    json!({ "value": serde_json::from_slice::<Value>(response.body()).unwrap_or_default() })
+}
