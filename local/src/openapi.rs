@@ -38,7 +38,7 @@ pub fn document() -> Value {
                 set. API Gateway's own answers (403, 404, 413, 429, 503) have a plain `message`: go by the status then. \
                 Requests with an unsafe method from a page need an allowed `Origin`.",
         },
-        "servers": [{ "url": "http://localhost:3000", "description": "The local stack (`cargo run`)" }],
+        "servers": [{ "url": "/", "description": "Where this is served" }],
         "tags": [
             { "name": "Sign-up" }, { "name": "Sessions" }, { "name": "Keys", "description": "For verifiers of tokens." },
         ],
@@ -74,10 +74,10 @@ impl Schemas {
 
     /// Adds what a type's fields alone do not say.
     fn refine(&mut self) {
-        let needs = |fields: &[&str]| json!({ "required": fields });
+        let needs = |field: &str| json!({ "required": [field], "properties": { field: { "type": "string" } } });
         let more = [
-            ("LoginRequest", "oneOf", json!([needs(&["username"]), needs(&["email"])])),
-            ("VerifyRequest", "anyOf", json!([needs(&["code"]), needs(&["token"])])),
+            ("LoginRequest", "oneOf", json!([needs("username"), needs("email")])),
+            ("VerifyRequest", "anyOf", json!([needs("code"), needs("token")])),
         ];
         for (schema, member, value) in more {
             if let Some(schema) = self.0.get_mut(schema) {
@@ -91,21 +91,26 @@ impl Schemas {
     }
 }
 
-/// A success.
-struct Success {
+/// An answer that is no problem document.
+struct Answer {
     status: StatusCode,
     description: &'static str,
     content: Option<(&'static str, Value)>,
     headers: Vec<(&'static str, &'static str)>,
 }
 
-impl Success {
+impl Answer {
     const fn new(status: StatusCode, description: &'static str) -> Self {
         Self { status, description, content: None, headers: Vec::new() }
     }
 
     fn json(mut self, schema: Value) -> Self {
         self.content = Some(("application/json", schema));
+        self
+    }
+
+    fn html(mut self) -> Self {
+        self.content = Some(("text/html", json!({ "type": "string" })));
         self
     }
 
@@ -128,7 +133,7 @@ struct Operation {
     parameters: Vec<Value>,
     /// By media type; and whether there has to be one.
     body: Option<(Value, bool)>,
-    successes: Vec<Success>,
+    answers: Vec<Answer>,
     /// Beside [`ANYTIME`].
     codes: Vec<&'static [Code]>,
     /// Whether errors may come as a page, too.
@@ -138,14 +143,20 @@ struct Operation {
 const SET_COOKIES: &str = "In browser sessions: `__Host-access` (HttpOnly, SameSite=Lax), `username` (readable), and \
     `__Host-refresh` (HttpOnly, SameSite=Strict) set or cleared, `__Host-signup` cleared. `Secure`, `Path=/`; on http \
     without the prefix.";
+/// A secret, as examples show it.
+const SECRET: &str = "k7Qm0Yw3b1mYl2Vx9sT4uA";
+/// A refresh token, as examples show it.
+const REFRESH: &str = "rt_AWV4YW1wbGU";
 const CLEARED_COOKIES: &str = "Whoever brought cookies is rid of all four.";
 
 #[expect(clippy::too_many_lines, reason = "a table: one entry for each route")]
 fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let session = schemas.add::<SessionResponse>();
     let session_response =
-        |status, description| Success::new(status, description).json(session.clone()).header("Set-Cookie", SET_COOKIES);
-    let body = |schema: Value, required| Some((json!({ "application/json": { "schema": schema } }), required));
+        |status, description| Answer::new(status, description).json(session.clone()).header("Set-Cookie", SET_COOKIES);
+    let body = |schema: Value, required, examples: Value| {
+        Some((json!({ "application/json": { "schema": schema, "examples": examples } }), required))
+    };
     let base = |id, tag, method, path| Operation {
         id,
         tag,
@@ -156,7 +167,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         is_protected: false,
         parameters: Vec::new(),
         body: None,
-        successes: Vec::new(),
+        answers: Vec::new(),
         codes: Vec::new(),
         has_page: false,
     };
@@ -170,9 +181,21 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             summary: "Begin a sign-up",
             description: "Mails a link and a code of 8 digits. The answer is the same whether or not the address has \
                 an account: then the mail says so, and the sign-up never verifies.",
-            body: body(schemas.add::<signup::SignupRequest>(), true),
-            successes: vec![
-                Success::new(StatusCode::ACCEPTED, "A mail is on its way.")
+            body: body(
+                schemas.add::<signup::SignupRequest>(),
+                true,
+                json!({
+                    "browser": { "value": {
+                        "username": "ann", "email": "ann@example.com", "password": "correct horse battery",
+                    } },
+                    "app": { "value": {
+                        "username": "ann", "email": "ann@example.com", "password": "correct horse battery",
+                        "locale": "ko", "client": "app",
+                    } },
+                }),
+            ),
+            answers: vec![
+                Answer::new(StatusCode::ACCEPTED, "A mail is on its way.")
                     .json(schemas.add::<signup::SignupResponse>())
                     .header("Set-Cookie", "For browsers: `__Host-signup`, the `signup_id`."),
             ],
@@ -191,9 +214,13 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         Operation {
             summary: "Mail another link and code",
             description: "The old ones die. Guesses of the code are not refilled.",
-            body: body(schemas.add::<signup::ResendRequest>(), false),
-            successes: vec![
-                Success::new(StatusCode::ACCEPTED, "A mail is on its way, if there is such a sign-up.")
+            body: body(
+                schemas.add::<signup::ResendRequest>(),
+                false,
+                json!({ "app": { "value": { "signup_id": SECRET } }, "browser": { "value": {} } }),
+            ),
+            answers: vec![
+                Answer::new(StatusCode::ACCEPTED, "A mail is on its way, if there is such a sign-up.")
                     .json(schemas.add::<signup::ResendResponse>()),
             ],
             codes: vec![BODY, &[Code::RateLimited, Code::CsrfRejected]],
@@ -204,10 +231,10 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             description: "A button that posts, and a password field where the cookie of the sign-up is missing. It \
                 changes nothing.",
             parameters: vec![parameter("token", "query", false, "The link's token.")],
-            successes: vec![Success {
-                content: Some(("text/html", json!({ "type": "string" }))),
-                ..Success::new(StatusCode::OK, "The page, in English or Korean by `Accept-Language`.")
-            }],
+            answers: vec![
+                Answer::new(StatusCode::OK, "The page, in English or Korean by `Accept-Language`.").html(),
+                Answer::new(StatusCode::BAD_REQUEST, "A page that says that the link is not one of ours.").html(),
+            ],
             ..base("showVerification", "Sign-up", "GET", "/verify")
         },
         Operation {
@@ -215,14 +242,19 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             description: "The same proof brings a new session for as long as the sign-up lives.",
             body: Some((
                 json!({
-                    "application/json": { "schema": verify_request },
+                    "application/json": { "schema": verify_request, "examples": {
+                        "code in an app": { "value": { "signup_id": SECRET, "code": "12345678", "client": "app" } },
+                        "code in the browser that signed up": { "value": { "code": "12345678" } },
+                        "link opened by the app": { "value": { "signup_id": SECRET, "token": SECRET, "client": "app" } },
+                        "link opened elsewhere": { "value": { "token": SECRET, "password": "correct horse battery" } },
+                    } },
                     "application/x-www-form-urlencoded": { "schema": verify_form },
                 }),
                 true,
             )),
-            successes: vec![
+            answers: vec![
                 session_response(StatusCode::CREATED, "Signed in."),
-                Success::new(StatusCode::SEE_OTHER, "Signed in, by the page's form.")
+                Answer::new(StatusCode::SEE_OTHER, "Signed in, by the page's form.")
                     .header("Location", "`AppUrl`.")
                     .header("Set-Cookie", SET_COOKIES),
             ],
@@ -244,8 +276,18 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         Operation {
             summary: "Sign in with a password",
             description: "Ends the session that the request came with.",
-            body: body(schemas.add::<login::LoginRequest>(), true),
-            successes: vec![session_response(StatusCode::OK, "Signed in.")],
+            body: body(
+                schemas.add::<login::LoginRequest>(),
+                true,
+                json!({
+                    "browser": { "value": { "email": "ann@example.com", "password": "correct horse battery" } },
+                    "remembered": { "value": {
+                        "username": "ann", "password": "correct horse battery", "remember": true,
+                    } },
+                    "app": { "value": { "username": "ann", "password": "correct horse battery", "client": "app" } },
+                }),
+            ),
+            answers: vec![session_response(StatusCode::OK, "Signed in.")],
             codes: vec![BODY, &[Code::InvalidCredentials, Code::CsrfRejected]],
             ..base("logIn", "Sessions", "POST", "/login")
         },
@@ -260,8 +302,12 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 "schema": { "type": "string", "minLength": 22, "maxLength": 255, "pattern": "^[!-+\\--~]+$" },
                 "example": "0b4f6f0a-7d0e-4b7e-9d5c-6a2f3f1f9c1e",
             })],
-            body: body(schemas.add::<refresh::RefreshRequest>(), false),
-            successes: vec![session_response(StatusCode::OK, "New tokens, or a lost answer's again.")],
+            body: body(
+                schemas.add::<refresh::RefreshRequest>(),
+                false,
+                json!({ "app": { "value": { "refresh": REFRESH } }, "browser": { "value": {} } }),
+            ),
+            answers: vec![session_response(StatusCode::OK, "New tokens, or a lost answer's again.")],
             codes: vec![BODY, CALLER, &[Code::TokenReused, Code::DuplicateRequest, Code::CsrfRejected]],
             ..base("refresh", "Sessions", "POST", "/refresh")
         },
@@ -269,8 +315,16 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             summary: "End the session, or all of the user's",
             description: "The credential is the body's `refresh`, the refresh cookie, or an access token, which may have \
                 expired. Without one, and repeated, it is `204` too.",
-            body: body(schemas.add::<logout::LogoutRequest>(), false),
-            successes: vec![Success::new(StatusCode::NO_CONTENT, "Ended.").header("Set-Cookie", CLEARED_COOKIES)],
+            body: body(
+                schemas.add::<logout::LogoutRequest>(),
+                false,
+                json!({
+                    "app": { "value": { "refresh": REFRESH } },
+                    "browser": { "value": {} },
+                    "everywhere": { "value": { "everywhere": true } },
+                }),
+            ),
+            answers: vec![Answer::new(StatusCode::NO_CONTENT, "Ended.").header("Set-Cookie", CLEARED_COOKIES)],
             codes: vec![BODY, CALLER, &[Code::CsrfRejected]],
             ..base("logOut", "Sessions", "POST", "/logout")
         },
@@ -278,8 +332,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             summary: "Who is signed in",
             description: "A browser session past half of its access token's life is extended.",
             is_protected: true,
-            successes: vec![
-                Success::new(StatusCode::OK, "The user and the session.").json(schemas.add::<me::MeResponse>()).header(
+            answers: vec![
+                Answer::new(StatusCode::OK, "The user and the session.").json(schemas.add::<me::MeResponse>()).header(
                     "Set-Cookie",
                     "A browser session's new `__Host-access` and `username`, when it was extended.",
                 ),
@@ -291,8 +345,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             summary: "Where the user is signed in",
             description: "The last used session first.",
             is_protected: true,
-            successes: vec![
-                Success::new(StatusCode::OK, "The sessions.").json(schemas.add::<sessions::SessionsResponse>()),
+            answers: vec![
+                Answer::new(StatusCode::OK, "The sessions.").json(schemas.add::<sessions::SessionsResponse>()),
             ],
             codes: vec![CALLER, &[Code::CsrfRejected]],
             ..base("listSessions", "Sessions", "GET", "/sessions")
@@ -302,8 +356,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             description: "Whoever ends the current one is logged out.",
             is_protected: true,
             parameters: vec![parameter("id", "path", true, "The session's id.")],
-            successes: vec![
-                Success::new(StatusCode::NO_CONTENT, "Ended, or there was no such session.")
+            answers: vec![
+                Answer::new(StatusCode::NO_CONTENT, "Ended, or there was no such session.")
                     .header("Set-Cookie", CLEARED_COOKIES),
             ],
             codes: vec![CALLER, &[Code::CsrfRejected]],
@@ -311,8 +365,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         },
         Operation {
             summary: "The public keys that verify access tokens",
-            successes: vec![
-                Success::new(StatusCode::OK, "A key set (RFC 7517).")
+            answers: vec![
+                Answer::new(StatusCode::OK, "A key set (RFC 7517).")
                     .json(schemas.add::<jwks::KeySet>())
                     .header("Cache-Control", "Five minutes."),
             ],
@@ -320,8 +374,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         },
         Operation {
             summary: "Who issues tokens, and where the keys are",
-            successes: vec![
-                Success::new(StatusCode::OK, "What OpenID Connect Discovery 1.0 has of it.")
+            answers: vec![
+                Answer::new(StatusCode::OK, "What OpenID Connect Discovery 1.0 has of it.")
                     .json(schemas.add::<jwks::Configuration>())
                     .header("Cache-Control", "Five minutes."),
             ],
@@ -339,15 +393,15 @@ fn parameter(name: &str, place: &str, required: bool, description: &str) -> Valu
 impl Operation {
     fn describe(&self, problem: &Value) -> Value {
         let mut responses = Map::new();
-        for success in &self.successes {
-            let mut response = json!({ "description": success.description });
-            if let Some((media_type, schema)) = &success.content {
+        for answer in &self.answers {
+            let mut response = json!({ "description": answer.description });
+            if let Some((media_type, schema)) = &answer.content {
                 response["content"] = json!({ *media_type: { "schema": schema } });
             }
-            for (name, description) in &success.headers {
+            for (name, description) in &answer.headers {
                 response["headers"][name] = json!({ "description": description, "schema": { "type": "string" } });
             }
-            responses.insert(success.status.as_str().to_owned(), response);
+            responses.insert(answer.status.as_str().to_owned(), response);
         }
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
         for code in self.codes.iter().copied().chain([ANYTIME]).flatten() {

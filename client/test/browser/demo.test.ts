@@ -188,3 +188,13 @@ test('demo: in Korean, in the dark, on a phone', async () => {
   await look(page, 'mailbox-phone-ko');
   await context.close();
 });
+
+test("demo: the API's description, rendered", async () => {
+  const { context, page, faults } = await visitor();
+  await page.getByRole('link', { name: 'API' }).click();
+  await page.getByText('Sign in with a password').click();
+  await page.getByText('invalid_credentials').first().waitFor();
+  if (FOLDER) await page.screenshot({ path: `${FOLDER}/api.png` });
+  assert.deepEqual(unexpected(faults), []);
+  await context.close();
+});
