@@ -36,7 +36,7 @@ struct Arguments {
     /// machine on the containers' network, which nobody else can reach. Neither asks for a password.
     #[arg(long, value_name = "ADDRESS")]
     endpoints_at: Option<IpAddr>,
-    /// Print the API's description (OpenAPI 3.1) and stop.
+    /// Print the API's description (`OpenAPI` 3.1) and stop.
     #[arg(long)]
     openapi: bool,
 }

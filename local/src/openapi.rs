@@ -1,4 +1,4 @@
-//! The API's description (OpenAPI 3.1): the bodies' schemas are those of the types that the handlers read and write, the
+//! The API's description (`OpenAPI` 3.1): the bodies' schemas are those of the types that the handlers read and write, the
 //! errors are examples of the real ones. `docs/openapi.json` is this, checked in; tests hold it against the template's
 //! routes and against what each function's specification says of its errors.
 
