@@ -24,7 +24,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryA
 use crate::config::AwsEnvironment;
 
 /// The roots that AWS endpoints chain to; see `data/README.md`.
-const AMAZON_ROOTS: &str = include_str!("../data/amazon-roots.pem");
+const AMAZON_ROOTS: &[u8] = include_bytes!("../data/amazon-roots.pem");
 
 /// How often a call is made in all.
 const ATTEMPTS: u32 = 4;
@@ -43,7 +43,7 @@ impl Aws {
     /// AWS as the Lambda service describes it.
     ///
     /// # Panics
-    /// When the certificates that are baked in cannot be read.
+    /// When the certificates, those that are baked in or the given ones, cannot be read.
     pub fn new(environment: AwsEnvironment) -> Self {
         let (key_id, secret, token) = environment.credentials;
         Self {
@@ -51,7 +51,7 @@ impl Aws {
             credentials: Credentials::new(key_id, secret, token, None, "environment"),
             dynamodb_endpoint: environment.dynamodb_endpoint,
             ses_endpoint: environment.ses_endpoint,
-            http_client: http_client(),
+            http_client: http_client(environment.ca_bundle.as_deref()),
         }
     }
 
@@ -62,6 +62,7 @@ impl Aws {
             credentials: ("local".to_owned(), "local".to_owned(), None),
             dynamodb_endpoint: Some(dynamodb_endpoint.to_owned()),
             ses_endpoint: Some(ses_endpoint.to_owned()),
+            ca_bundle: None,
         })
     }
 
@@ -122,9 +123,9 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-fn http_client() -> SharedHttpClient {
-    let roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
-    let tls = TlsContext::builder().with_trust_store(roots).build().expect("the baked-in certificates are valid");
+fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
+    let roots = TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS));
+    let tls = TlsContext::builder().with_trust_store(roots).build().expect("certificates in PEM");
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .tls_context(tls)

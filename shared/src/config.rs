@@ -125,6 +125,9 @@ pub struct AwsEnvironment {
     pub dynamodb_endpoint: Option<String>,
     /// Another endpoint than AWS's for SES (`AWS_ENDPOINT_URL_SESV2`).
     pub ses_endpoint: Option<String>,
+    /// Certificates, in PEM, to trust instead of Amazon's roots: those in the file that `AWS_CA_BUNDLE` names, as for
+    /// all SDKs of AWS.
+    pub ca_bundle: Option<Vec<u8>>,
 }
 
 impl AwsEnvironment {
@@ -143,8 +146,14 @@ impl AwsEnvironment {
             ),
             dynamodb_endpoint: given("AWS_ENDPOINT_URL_DYNAMODB"),
             ses_endpoint: given("AWS_ENDPOINT_URL_SESV2"),
+            ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
         })
     }
+}
+
+/// The file that a variable names.
+fn read_file(name: &str, path: &str) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|error| ConfigError { name: name.to_owned(), problem: format!("{path}: {error}") })
 }
 
 /// A domain for `Set-Cookie`: letters, digits, dots and hyphens, so that no attribute can be smuggled in.

@@ -1,0 +1,174 @@
+//! Start-up, memory, size and speed at the limit: `cargo run --release -p bench` builds what it needs, prints the
+//! tables, writes `docs/performance.md`, and ends with 1 when a gate fails.
+//!
+//! Each program is spawned again and again, all of them in turns, as the machine is never quiet: what is compared are
+//! medians of one run, and ratios of them. CPU time is read from the process's own clock at the moment it asks the
+//! Runtime API for its next event, by [`lambda`]; [`stage`] is what it acts on.
+
+#![expect(clippy::print_stdout, reason = "tables are what it is for")]
+
+mod build;
+mod lambda;
+mod report;
+mod stage;
+mod subjects;
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use lambda::Running;
+use shared::account::CandidatePassword;
+use shared::password_hasher::{Hashing, PasswordHasher};
+use stage::Stage;
+use subjects::Subject;
+
+/// Spawns of each program.
+const SPAWNS: usize = 25;
+
+/// What was measured of a program; medians.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    /// The program.
+    pub(crate) name: String,
+    /// Milliseconds by the clock from spawn to the first question for an event.
+    pub(crate) init: f64,
+    /// Milliseconds by the clock of the first invocation.
+    pub(crate) first: f64,
+    /// Milliseconds of CPU from spawn to the end of the first invocation.
+    pub(crate) cold_cpu: f64,
+    /// Milliseconds of CPU of each later invocation.
+    pub(crate) warm_cpu: f64,
+    /// Peak memory in MiB.
+    pub(crate) memory: f64,
+    /// Size in KiB, of a binary.
+    pub(crate) size: Option<f64>,
+    /// Size in KiB as a deployment package.
+    pub(crate) zip: Option<f64>,
+}
+
+/// Measurements of one spawn.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    init: f64,
+    first: f64,
+    cold_cpu: f64,
+    warm_cpu: f64,
+    memory: f64,
+}
+
+#[tokio::main(flavor = "multi_thread")]
+async fn main() -> ExitCode {
+    println!("Building; the first time takes a while.");
+    let mut stage = Stage::set().await;
+    let functions: Vec<String> = stage.environments().into_keys().collect();
+    build::binaries(&functions);
+    let mut subjects = subjects::all(&mut stage, build::node(), build::python()).await;
+
+    println!("Measuring {} programs, {SPAWNS} spawns of each.", subjects.len());
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
+    for _ in 0..SPAWNS {
+        for (subject, samples) in subjects.iter_mut().zip(&mut samples) {
+            samples.push(measure(subject, &mut stage).await);
+        }
+    }
+    let figures: Vec<Figures> =
+        subjects.iter().zip(&samples).map(|(subject, samples)| summarise(subject, samples)).collect();
+    let hashing = report::Hashing { ours: hash_cpu().await, rivals: rival_hashes(), verification: verification_cpu() };
+    let report = report::Report::new(figures, hashing);
+    println!("{}", report.text());
+    let path = stage::workspace().join("docs/performance.md");
+    report::replace_tables(&path, &report.text());
+    if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One spawn: its first invocation and some more.
+async fn measure(subject: &mut Subject, stage: &mut Stage) -> Sample {
+    let mut running = Running::start(&subject.program).await;
+    let ready = running.asks().await;
+    subject.invoke(&mut running, stage).await;
+    let first = running.asks().await;
+    let mut warm = first;
+    for _ in 0..subject.warm {
+        subject.invoke(&mut running, stage).await;
+        warm = running.asks().await;
+    }
+    let memory = running.peak_memory();
+    running.stop().await;
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    Sample {
+        init: ms(ready.wall),
+        first: ms(first.wall.saturating_sub(ready.wall)),
+        cold_cpu: ms(first.cpu),
+        warm_cpu: ms(warm.cpu.saturating_sub(first.cpu)) / subject.warm as f64,
+        memory: memory as f64 / 1024.0,
+    }
+}
+
+fn summarise(subject: &Subject, samples: &[Sample]) -> Figures {
+    let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure).collect());
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let kib = |bytes: u64| bytes as f64 / 1024.0;
+    let binary = subject.is_binary.then_some(&subject.program.path);
+    Figures {
+        name: subject.name.clone(),
+        init: of(|sample| sample.init),
+        first: of(|sample| sample.first),
+        cold_cpu: of(|sample| sample.cold_cpu),
+        warm_cpu: of(|sample| sample.warm_cpu),
+        memory: of(|sample| sample.memory),
+        size: binary.map(|path| kib(std::fs::metadata(path).expect("the binary").len())),
+        zip: binary.map(|path| kib(build::zipped(path))),
+    }
+}
+
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Milliseconds of CPU for one hash by the functions' own hasher, with a reused buffer.
+async fn hash_cpu() -> f64 {
+    let hasher = PasswordHasher::new(Hashing::Inline);
+    let mut rounds = Vec::new();
+    for _ in 0..40 {
+        let candidate = CandidatePassword::new(stage::PASSWORD.to_owned());
+        let password = candidate.to_compare().expect("a password");
+        let before = thread_cpu();
+        hasher.hash(password).await.expect("a hash");
+        rounds.push(thread_cpu() - before);
+    }
+    median(rounds)
+}
+
+fn thread_cpu() -> f64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
+    Duration::from(now).as_secs_f64() * 1e3
+}
+
+/// The same by Debian's libargon2 and by the C sources with AVX2, where they could be built.
+fn rival_hashes() -> [Option<f64>; 2] {
+    let (library, avx2) = build::argon2();
+    [library, avx2].map(|program| {
+        let output = Command::new(program?).output().ok()?;
+        let rounds = String::from_utf8(output.stdout).ok()?;
+        Some(median(rounds.lines().filter_map(|line| line.parse().ok()).collect()))
+    })
+}
+
+/// Milliseconds of CPU for one verification of an ES256 signature, by the library that the functions verify with.
+#[expect(clippy::disallowed_methods, reason = "no secret comes of it")]
+fn verification_cpu() -> f64 {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+    let message = vec![b'a'; 400];
+    let signature = key.sign(&aws_lc_rs::rand::SystemRandom::new(), &message).expect("a signature");
+    let public = aws_lc_rs::signature::UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref());
+    let rounds = (0..200).map(|_| {
+        let before = thread_cpu();
+        public.verify(&message, signature.as_ref()).expect("genuine");
+        thread_cpu() - before
+    });
+    median(rounds.collect())
+}

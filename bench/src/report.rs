@@ -1,0 +1,198 @@
+//! The tables and the gates.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::Figures;
+
+/// The functions that hash a password in each invocation.
+const HASHING: [&str; 2] = ["login", "signup"];
+/// What else a verification's password needs is 19 MiB, in MiB.
+const HASH_MEMORY: f64 = 19.0;
+/// Between these lines `docs/performance.md` is written by this program.
+const MARKS: [&str; 2] = ["<!-- bench: from here -->\n", "<!-- bench: to here -->\n"];
+
+/// Milliseconds of CPU of what the functions are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hashing {
+    /// One argon2id hash by the functions' own hasher.
+    pub(crate) ours: f64,
+    /// By Debian's libargon2, and by the C sources with AVX2.
+    pub(crate) rivals: [Option<f64>; 2],
+    /// One verification of an ES256 signature.
+    pub(crate) verification: f64,
+}
+
+/// A bound, and what was found.
+struct Gate {
+    what: String,
+    found: f64,
+    bound: f64,
+    /// The bound is the least, not the most.
+    is_least: bool,
+}
+
+impl Gate {
+    fn passes(&self) -> bool {
+        if self.is_least { self.found >= self.bound } else { self.found <= self.bound }
+    }
+}
+
+/// All of it.
+pub(crate) struct Report {
+    figures: Vec<Figures>,
+    hashing: Hashing,
+    gates: Vec<Gate>,
+}
+
+impl Report {
+    /// Compares what was measured with the gates.
+    pub(crate) fn new(figures: Vec<Figures>, hashing: Hashing) -> Self {
+        let mut report = Self { figures, hashing, gates: Vec::new() };
+        report.compare();
+        report
+    }
+
+    /// Whether every gate holds.
+    pub(crate) fn passes(&self) -> bool {
+        self.gates.iter().all(Gate::passes)
+    }
+
+    fn find(&self, name: &str) -> Option<&Figures> {
+        self.figures.iter().find(|figures| figures.name == name)
+    }
+
+    fn get(&self, name: &str) -> Figures {
+        self.find(name).unwrap_or_else(|| panic!("{name} was not measured")).clone()
+    }
+
+    /// The functions, not the references.
+    fn functions(&self) -> Vec<Figures> {
+        let references = ["std-loop", "hello", "sdk", "floor", "stock"];
+        let is_function = |figures: &&Figures| figures.size.is_some() && !references.contains(&figures.name.as_str());
+        self.figures.iter().filter(is_function).cloned().collect()
+    }
+
+    fn compare(&mut self) {
+        let [hello, sdk, floor, stock] = ["hello", "sdk", "floor", "stock"].map(|name| self.get(name));
+        let mut gates = Vec::new();
+        let mut at_most = |what: String, found, bound| gates.push(Gate { what, found, bound, is_least: false });
+        let hash = |name: &str| if HASHING.contains(&name) { self.hashing.ours } else { 0.0 };
+        for function in self.functions() {
+            let (name, without_hash) = (&function.name, function.cold_cpu - hash(&function.name));
+            at_most(format!("{name}: cold CPU / C"), without_hash / sdk.cold_cpu, 1.25);
+            at_most(format!("{name}: cold CPU / D"), without_hash / floor.cold_cpu, 2.0);
+            let memory = 2.5 * floor.memory + if HASHING.contains(&name.as_str()) { HASH_MEMORY } else { 0.0 };
+            at_most(format!("{name}: peak MiB"), function.memory, memory);
+            at_most(format!("{name}: zip MB"), function.zip.unwrap_or_default() * 1024.0 / 1e6, 3.5);
+        }
+        let warm = |name: &str| self.get(name).warm_cpu;
+        // Beside each other: the update of the session and the read of the user.
+        at_most("refresh: warm CPU / C, for 2 calls".to_owned(), warm("refresh") / (2.0 * sdk.warm_cpu), 1.25);
+        at_most("logout: warm CPU / C, for 1 call".to_owned(), warm("logout") / sdk.warm_cpu, 1.25);
+        let authorizer = 2.0 * hello.warm_cpu + self.hashing.verification;
+        at_most("authorizer: warm CPU ms, 2 B and a verification".to_owned(), warm("authorizer"), authorizer);
+        at_most("login: warm CPU / one argon2".to_owned(), warm("login") / self.hashing.ours, 1.05);
+        if let Some(library) = self.hashing.rivals[0] {
+            at_most("argon2: CPU / Debian's libargon2".to_owned(), self.hashing.ours / library, 1.0);
+        }
+        for function in self.functions() {
+            let without_hash = function.cold_cpu - hash(&function.name);
+            let what = format!("{}: cold CPU of E over it", function.name);
+            gates.push(Gate { what, found: stock.cold_cpu / without_hash, bound: 8.0, is_least: true });
+        }
+        for (language, bound) in [("Node.js", 30.0), ("Python", 60.0)] {
+            for route in ["login", "refresh"] {
+                let Some(theirs) = self.find(&format!("{language} {route}")) else { continue };
+                let ours = self.get(route);
+                let found = (theirs.cold_cpu - hash(route)) / (ours.cold_cpu - hash(route));
+                let what = format!("{route}: cold CPU of {language} over it");
+                gates.push(Gate { what, found, bound, is_least: true });
+            }
+        }
+        self.gates = gates;
+    }
+
+    /// The tables, in Markdown.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{}\n\n", machine());
+        text.push_str("| program | size KiB | zip KiB | init ms | first ms | cold CPU ms | / C | / D | warm CPU µs | peak MiB |\n");
+        text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
+        let (sdk, floor) = (self.get("sdk"), self.get("floor"));
+        let kib = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0}"));
+        for figures in &self.figures {
+            let name = match figures.name.as_str() {
+                "std-loop" => "A: std alone",
+                "hello" => "B: `lambda_http` alone",
+                "sdk" => "C: `lambda_http` + client by hand + 1 call",
+                "floor" => "D: std + 1 call signed by hand",
+                "stock" => "E: `aws_config::defaults()` + 1 call",
+                name if figures.size.is_some() => &format!("**{name}**"),
+                name => name,
+            };
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {:.1} |",
+                kib(figures.size),
+                kib(figures.zip),
+                figures.init,
+                figures.first,
+                figures.cold_cpu,
+                figures.cold_cpu / sdk.cold_cpu,
+                figures.cold_cpu / floor.cold_cpu,
+                figures.warm_cpu * 1e3,
+                figures.memory,
+            );
+        }
+        let Hashing { ours, rivals, verification } = self.hashing;
+        let _ =
+            write!(text, "\nOne argon2id hash (19 MiB, t=2, p=1): {ours:.2} ms of CPU by the functions' own hasher");
+        for (name, found) in ["Debian's libargon2", "the C sources with AVX2"].iter().zip(rivals) {
+            match found {
+                Some(found) => {
+                    let _ = write!(text, "; {found:.2} by {name} (ours is {:.2} of it)", ours / found);
+                }
+                None => {
+                    let _ = write!(text, "; {name} could not be built here");
+                }
+            }
+        }
+        let _ = writeln!(text, ". One ES256 verification: {:.0} µs.\n", verification * 1e3);
+        text.push_str("| gate | found | bound | |\n|---|---|---|---|\n");
+        for gate in &self.gates {
+            let sign = if gate.is_least { "≥" } else { "≤" };
+            let verdict = if gate.passes() { "holds" } else { "**fails**" };
+            let _ = writeln!(text, "| {} | {:.2} | {sign} {:.2} | {verdict} |", gate.what, gate.found, gate.bound);
+        }
+        let failed = self.gates.iter().filter(|gate| !gate.passes()).count();
+        let _ = writeln!(text, "\n{} gates, {failed} fail.", self.gates.len());
+        text
+    }
+}
+
+/// What it was measured on, and when.
+fn machine() -> String {
+    let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = information.lines().find(|line| line.starts_with(name))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    let model = field("model name").unwrap_or_else(|| "an unknown processor".to_owned());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let today = shared::clock::Clock::system().now().to_string();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "Measured on {model}, {cores} cores, Linux {}, on {}; medians of {} spawns in turns.",
+        kernel.trim(),
+        &today[..10],
+        crate::SPAWNS
+    )
+}
+
+/// Writes the tables between the marks of a document.
+pub(crate) fn replace_tables(path: &Path, tables: &str) {
+    let document = std::fs::read_to_string(path).unwrap_or_default();
+    let parts = document.split_once(MARKS[0]).and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
+    let (before, after) = parts.unwrap_or_else(|| panic!("{} has no place for the tables", path.display()));
+    std::fs::write(path, format!("{before}{}\n{tables}\n{}{after}", MARKS[0], MARKS[1])).expect("the document");
+}

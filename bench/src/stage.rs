@@ -1,0 +1,199 @@
+//! What the functions act on: the local stack's database and mailbox behind TLS, people with sessions, and events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use local::template::Template;
+use local::{LocalStack, Options};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// More than one, since each has a number of sessions at most.
+const PEOPLE: usize = 14;
+
+/// The stage.
+pub(crate) struct Stage {
+    stack: LocalStack,
+    http: reqwest::Client,
+    dynamodb: String,
+    ses: String,
+    directory: TempDir,
+    people: usize,
+    signups: usize,
+    pending: VecDeque<(String, String)>,
+}
+
+impl Stage {
+    /// A stack with some people on it.
+    pub(crate) async fn set() -> Self {
+        let parameters = [("AppAccessTokenLifetime", "3600"), ("AppUrl", "https://app.example.test/")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let stack = LocalStack::start(Options { parameters, ..Options::default() }).await.expect("a local stack");
+        let directory = tempfile::tempdir().expect("a directory");
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        std::fs::write(directory.path().join("ca.pem"), certified.cert.pem()).expect("a file");
+        let config = || {
+            let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
+            let certificate = CertificateDer::from(certified.cert.der().to_vec());
+            let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+            Arc::new(config.expect("a configuration"))
+        };
+        let dynamodb = secure(stack.dynamodb_endpoint(), TlsAcceptor::from(config())).await;
+        let ses = secure(stack.ses_endpoint(), TlsAcceptor::from(config())).await;
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let pending = VecDeque::new();
+        let stage = Self { stack, http, dynamodb, ses, directory, people: 0, signups: 0, pending };
+        for person in 0..PEOPLE {
+            let name = name(person);
+            let signup = json!({
+                "username": name, "email": format!("{name}@example.com"), "password": PASSWORD, "client": "app",
+            });
+            let signup_id = text(&stage.post("/signup", signup).await["signup_id"]);
+            let code = stage.code();
+            stage.post("/verify", json!({ "signup_id": signup_id, "code": code, "client": "app" })).await;
+        }
+        stage
+    }
+
+    /// Where the certificate is that the endpoints show.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// The variables of each function, as the template sets them, and those of the Lambda service.
+    pub(crate) fn environments(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("template.yaml");
+        let parameters = BTreeMap::from(
+            [
+                ("ApiUrl", self.stack.url()),
+                ("AppUrl", "https://app.example.test/"),
+                ("AppAccessTokenLifetime", "3600"),
+                ("MailFrom", "Latchkey <no-reply@latchkey.local>"),
+                ("MailIdentity", "latchkey.local"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let stack = Template::parse(&text).expect("a template").resolve(&parameters).expect("a stack");
+        let mut functions = stack.functions;
+        for environment in functions.values_mut() {
+            let certificate = self.certificate().to_string_lossy().into_owned();
+            for (name, value) in [
+                ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.as_str()),
+                ("AWS_ENDPOINT_URL_SESV2", self.ses.as_str()),
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_DEFAULT_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", "local"),
+                ("AWS_SECRET_ACCESS_KEY", "local"),
+                ("AWS_LAMBDA_FUNCTION_NAME", "function"),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769"),
+                // Each runtime's own way to trust another certificate.
+                ("AWS_CA_BUNDLE", certificate.as_str()),
+                ("SSL_CERT_FILE", certificate.as_str()),
+                ("NODE_EXTRA_CA_CERTS", certificate.as_str()),
+            ] {
+                environment.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        functions
+    }
+
+    /// Signs somebody in, in an app.
+    pub(crate) async fn sign_in(&mut self) -> Value {
+        let body = self.login();
+        self.post("/login", body).await["token"].clone()
+    }
+
+    /// The body of somebody's log-in.
+    pub(crate) fn login(&mut self) -> Value {
+        self.people += 1;
+        json!({ "username": name(self.people % PEOPLE), "password": PASSWORD, "client": "app" })
+    }
+
+    /// The body of a new sign-up.
+    pub(crate) fn signup(&mut self) -> Value {
+        self.signups += 1;
+        let name = format!("new{}", self.signups);
+        json!({ "username": name, "email": format!("{name}@example.com"), "password": PASSWORD, "client": "app" })
+    }
+
+    /// Makes sign-ups that wait for their code.
+    pub(crate) async fn prepare_verifications(&mut self, count: usize) {
+        for _ in 0..count {
+            let body = self.signup();
+            let signup_id = text(&self.post("/signup", body).await["signup_id"]);
+            self.pending.push_back((signup_id, self.code()));
+        }
+    }
+
+    /// The body that verifies one of them.
+    pub(crate) fn verification(&mut self) -> Value {
+        let (signup_id, code) = self.pending.pop_front().expect("enough were prepared");
+        json!({ "signup_id": signup_id, "code": code, "client": "app" })
+    }
+
+    fn code(&self) -> String {
+        let mails = self.stack.mailbox().mails();
+        let lines = mails.last().expect("a mail").text.lines();
+        lines
+            .map(str::to_owned)
+            .find(|line| line.len() == 8 && line.bytes().all(|b| b.is_ascii_digit()))
+            .expect("a code")
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let answer = self.http.post(format!("{}{path}", self.stack.url())).json(&body).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.expect("JSON")
+    }
+}
+
+fn name(person: usize) -> String {
+    format!("person{person}")
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+}
+
+/// An event of `events/`, with another body, header or path.
+pub(crate) fn event(file: &str, change: impl FnOnce(&mut Value)) -> Value {
+    let path = workspace().join("events").join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut event = serde_json::from_str(&text).expect("JSON");
+    change(&mut event);
+    event
+}
+
+/// The folder of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// TLS in front of an endpoint.
+async fn secure(endpoint: &str, tls: TlsAcceptor) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let behind = endpoint.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let (tls, behind) = (tls.clone(), behind.clone());
+            tokio::spawn(async move {
+                let _ = socket.set_nodelay(true);
+                let (Ok(mut client), Ok(mut server)) = (tls.accept(socket).await, TcpStream::connect(behind).await)
+                else {
+                    return;
+                };
+                let _ = server.set_nodelay(true);
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    format!("https://localhost:{port}")
+}

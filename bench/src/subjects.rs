@@ -1,0 +1,170 @@
+//! The programs that are measured, and the events that each is given.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::build;
+use crate::lambda::{Program, Running};
+use crate::stage::{Stage, event, text};
+
+/// Warm invocations of each spawn, and of those that hash passwords.
+const WARM: usize = 40;
+const WARM_HASHING: usize = 6;
+
+/// Whether an answer is right.
+type Expectation = fn(&Value) -> bool;
+
+const SUCCESS: Expectation = |answer| matches!(answer["statusCode"].as_u64(), Some(200..=299));
+
+/// What a program is asked next.
+enum Script {
+    /// The same again and again.
+    Same(Value),
+    /// Something new each time.
+    New(fn(&mut Stage) -> Value),
+    /// A refresh of what the answer before brought.
+    Refresh(Value),
+}
+
+/// A program, and what it is asked.
+pub(crate) struct Subject {
+    /// Its name in the tables.
+    pub(crate) name: String,
+    /// What to spawn.
+    pub(crate) program: Program,
+    /// Whether it is a binary of a size that counts.
+    pub(crate) is_binary: bool,
+    /// Warm invocations of each spawn.
+    pub(crate) warm: usize,
+    script: Script,
+    expects: Expectation,
+}
+
+impl Subject {
+    /// Has it answer its next event, and looks whether the answer is right.
+    pub(crate) async fn invoke(&mut self, running: &mut Running, stage: &mut Stage) {
+        let event = match &self.script {
+            Script::Same(event) => event.clone(),
+            Script::New(make) => make(stage),
+            Script::Refresh(token) => refresh_event(token),
+        };
+        let answer = running.invoke(event).await;
+        assert!((self.expects)(&answer), "{}: {answer}", self.name);
+        if let Script::Refresh(token) = &mut self.script {
+            *token = token_of(&answer)["refresh"].clone();
+        }
+    }
+}
+
+/// All programs, in the order of the tables.
+pub(crate) async fn all(
+    stage: &mut Stage,
+    node: Option<(PathBuf, PathBuf)>,
+    python: Option<(PathBuf, PathBuf)>,
+) -> Vec<Subject> {
+    let mut subjects = references(stage);
+    subjects.extend(functions(stage).await);
+    if let Some((node, bundle)) = node {
+        let arguments = vec![bundle.to_string_lossy().into_owned()];
+        subjects.extend(interpreted(stage, "Node.js", node, arguments, None).await);
+    }
+    if let Some((python, folder)) = python {
+        let arguments = ["-m", "awslambdaric", "function.handler"].map(str::to_owned).to_vec();
+        let folder = folder.to_string_lossy().into_owned();
+        subjects.extend(interpreted(stage, "Python", python, arguments, Some(folder)).await);
+    }
+    subjects
+}
+
+fn references(stage: &Stage) -> Vec<Subject> {
+    let subjects = ["std-loop", "hello", "sdk", "floor", "stock"].map(|name| {
+        let script = Script::Same(event("me.json", |_| {}));
+        let mut subject = binary(stage, name, "me", script, SUCCESS);
+        if name == "stock" {
+            subject.program.path = build::release().join("../stock/release/stock");
+        }
+        subject
+    });
+    subjects.into()
+}
+
+async fn functions(stage: &mut Stage) -> Vec<Subject> {
+    let (session, ended, refreshed) = (stage.sign_in().await, stage.sign_in().await, stage.sign_in().await);
+    stage.prepare_verifications(crate::SPAWNS * (WARM + 1)).await;
+    let logout = with_body("logout.json", &json!({ "refresh": ended["refresh"] }));
+    let bearer = |file| Script::Same(with_bearer(file, &session["access"]));
+    let scripts: [(&str, Script, Expectation); 11] = [
+        ("authorizer", bearer("authorizer.json"), |answer| answer["isAuthorized"] == true),
+        ("jwks", Script::Same(event("jwks.json", |_| {})), SUCCESS),
+        ("login", Script::New(|stage| with_body("login.json", &stage.login())), SUCCESS),
+        ("logout", Script::Same(logout), SUCCESS),
+        ("mail-events", Script::Same(event("mail-events.json", |_| {})), |answer| answer["marked"] == 1),
+        ("me", bearer("me.json"), SUCCESS),
+        ("refresh", Script::Refresh(refreshed["refresh"].clone()), SUCCESS),
+        ("rotate-keys", Script::Same(json!({})), |answer| answer["created"] == 0),
+        ("sessions", bearer("sessions.json"), SUCCESS),
+        ("signup", Script::New(|stage| with_body("signup.json", &stage.signup())), SUCCESS),
+        ("verify", Script::New(|stage| with_body("verify.json", &stage.verification())), SUCCESS),
+    ];
+    let subjects = scripts.map(|(name, script, expects)| binary(stage, name, name, script, expects));
+    subjects.into()
+}
+
+/// A release binary, with the environment of a function.
+fn binary(stage: &Stage, name: &str, function: &str, script: Script, expects: Expectation) -> Subject {
+    let environment = stage.environments()[function].clone();
+    let program = Program { path: build::release().join(name), arguments: Vec::new(), environment };
+    let warm = if matches!(name, "login" | "signup") { WARM_HASHING } else { WARM };
+    Subject { name: name.to_owned(), program, is_binary: true, warm, script, expects }
+}
+
+/// Login and refresh in another language.
+async fn interpreted(
+    stage: &mut Stage,
+    language: &str,
+    path: PathBuf,
+    arguments: Vec<String>,
+    folder: Option<String>,
+) -> [Subject; 2] {
+    let mut environment = stage.environments()["login"].clone();
+    environment.extend(folder.map(|folder| ("PYTHONPATH".to_owned(), folder)));
+    let program = Program { path, arguments, environment };
+    let mut running = Running::start(&program).await;
+    running.asks().await;
+    let answer = running.invoke(with_body("login.json", &stage.login())).await;
+    let token = token_of(&answer)["refresh"].clone();
+    running.stop().await;
+    let subject = |route: &str, warm, script| Subject {
+        name: format!("{language} {route}"),
+        program: program.clone(),
+        is_binary: false,
+        warm,
+        script,
+        expects: SUCCESS,
+    };
+    let login = Script::New(|stage| with_body("login.json", &stage.login()));
+    [subject("login", WARM_HASHING, login), subject("refresh", WARM, Script::Refresh(token))]
+}
+
+fn with_body(file: &str, body: &Value) -> Value {
+    event(file, |event| event["body"] = json!(body.to_string()))
+}
+
+fn with_bearer(file: &str, token: &Value) -> Value {
+    event(file, |event| event["headers"]["authorization"] = json!(format!("Bearer {}", text(token))))
+}
+
+fn refresh_event(token: &Value) -> Value {
+    // A key of its own for each token.
+    let key: String = text(token).chars().rev().take(40).collect();
+    event("refresh.json", |event| {
+        event["body"] = json!(json!({ "refresh": token }).to_string());
+        event["headers"]["idempotency-key"] = json!(key);
+    })
+}
+
+fn token_of(answer: &Value) -> Value {
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
+    body["token"].clone()
+}
