@@ -149,7 +149,7 @@ export class Stack {
 
 export const PASSWORD = 'correct horse battery';
 
-function listen(server: Server): Promise<string> {
+export function listen(server: Server): Promise<string> {
   return new Promise((found) => {
     server.listen(0, 'localhost', () => found(`http://localhost:${(server.address() as AddressInfo).port}`));
   });
