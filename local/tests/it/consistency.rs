@@ -130,6 +130,42 @@ fn sam_local_is_given_variables_that_the_template_has() {
     }
 }
 
+/// Headings by their level, and code blocks, of a document; links by their target.
+fn outline(document: &str) -> (Vec<String>, BTreeSet<String>) {
+    let mut parts = Vec::new();
+    let mut block: Option<String> = None;
+    for line in document.lines() {
+        match &mut block {
+            Some(text) if line == "```" => {
+                parts.push(std::mem::take(text));
+                block = None;
+            }
+            Some(text) => text.extend([line, "\n"]),
+            None if line.starts_with("```") => block = Some(format!("{line}\n")),
+            None if line.starts_with('#') => parts.push("#".repeat(line.bytes().take_while(|b| *b == b'#').count())),
+            None => {}
+        }
+    }
+    let links = document.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    (parts, links.filter(|link| !link.starts_with("README")).map(str::to_owned).collect())
+}
+
+#[test]
+fn the_korean_readme_keeps_step() {
+    let (parts, links) = outline(&read("README.md"));
+    assert!(parts.len() > 15 && links.len() > 15, "{parts:?} {links:?}");
+    let (korean_parts, korean_links) = outline(&read("README.ko.md"));
+    assert_eq!(korean_parts, parts, "headings and commands");
+    assert_eq!(korean_links, links, "links");
+    let routes =
+        |text: &str| text.lines().filter(|line| line.starts_with("| `")).filter_map(first_cell).collect::<Vec<_>>();
+    assert_eq!(routes(&read("README.ko.md")), routes(&read("README.md")), "routes");
+}
+
+fn first_cell(row: &str) -> Option<String> {
+    row.split('|').nth(1).map(|cell| cell.trim().to_owned())
+}
+
 #[test]
 fn the_readme_s_routes_are_the_template_s() {
     let readme = read("README.md");
