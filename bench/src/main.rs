@@ -3,11 +3,13 @@
 //!
 //! Each program is spawned again and again, all of them in turns, as the machine is never quiet: what is compared are
 //! medians of one run, and ratios of them. CPU time is read from the process's own clock at the moment it asks the
-//! Runtime API for its next event, by [`lambda`]; [`stage`] is what it acts on.
+//! Runtime API for its next event, by [`lambda`]; [`stage`] is what it acts on. `cargo run --release -p bench -- cost`
+//! writes the tables of `docs/cost.md`.
 
 #![expect(clippy::print_stdout, reason = "tables are what it is for")]
 
 mod build;
+mod cost;
 mod lambda;
 mod report;
 mod stage;
@@ -62,6 +64,12 @@ async fn main() -> ExitCode {
     let mut stage = Stage::set().await;
     let functions: Vec<String> = stage.environments().into_keys().collect();
     build::binaries(&functions);
+    if std::env::args().nth(1).as_deref() == Some("cost") {
+        let tables = cost::tables(&mut stage).await;
+        println!("{tables}");
+        report::replace_tables(&stage::workspace().join("docs/cost.md"), &tables);
+        return ExitCode::SUCCESS;
+    }
     let mut subjects = subjects::all(&mut stage, build::node(), build::python()).await;
 
     println!("Measuring {} programs, {SPAWNS} spawns of each.", subjects.len());

@@ -171,7 +171,7 @@ impl Report {
 }
 
 /// What it was measured on, and when.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = information.lines().find(|line| line.starts_with(name))?;

@@ -89,7 +89,8 @@ fn references(stage: &Stage) -> Vec<Subject> {
     subjects.into()
 }
 
-async fn functions(stage: &mut Stage) -> Vec<Subject> {
+/// The functions. Sign-ups for `verify` are prepared for [`crate::SPAWNS`] spawns.
+pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
     let (session, ended, refreshed) = (stage.sign_in().await, stage.sign_in().await, stage.sign_in().await);
     stage.prepare_verifications(crate::SPAWNS * (WARM + 1)).await;
     let logout = with_body("logout.json", &json!({ "refresh": ended["refresh"] }));
