@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use lambda_http::request::RequestContext;
@@ -23,10 +24,13 @@ use crate::mail::Mailer;
 use crate::password_hasher::{Hashing, PasswordHasher};
 use crate::store::Store;
 use crate::telemetry;
-use crate::token::KeyRing;
+use crate::token::{KeyRing, KeyUse};
+
+/// Keys, and which of them to load ahead.
+type Ring = (Arc<KeyRing>, &'static [KeyUse]);
 
 /// What a deployment offers; each function takes from it only the capabilities that it uses.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Platform {
     /// The settings.
     pub config: Arc<Config>,
@@ -36,12 +40,14 @@ pub struct Platform {
     pub aws: Aws,
     /// Where passwords are hashed.
     pub hashing: Hashing,
+    /// What [`Platform::prime`] loads.
+    rings: Arc<Mutex<Vec<Ring>>>,
 }
 
 impl Platform {
     /// The platform of these parts.
     pub fn new(config: Config, clock: Clock, aws: Aws, hashing: Hashing) -> Self {
-        Self { config: Arc::new(config), clock, aws, hashing }
+        Self { config: Arc::new(config), clock, aws, hashing, rings: Arc::default() }
     }
 
     /// The platform that the Lambda service describes in the environment.
@@ -56,9 +62,29 @@ impl Platform {
         Arc::new(Store::new(self.aws.dynamodb(), table_name.clone(), keys_table_name.clone()))
     }
 
-    /// The keys that lie in `store`.
-    pub fn keys(&self, store: &Arc<Store>) -> KeyRing {
-        KeyRing::new(Arc::clone(store), self.config.signing_algorithm)
+    /// The keys that lie in `store`, with those that nearly every request needs.
+    pub fn keys(&self, store: &Arc<Store>, uses: &'static [KeyUse]) -> Arc<KeyRing> {
+        let ring = Arc::new(KeyRing::new(Arc::clone(store), self.config.signing_algorithm));
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(&ring), uses));
+        ring
+    }
+
+    /// Loads those keys, and so opens the connection to the database, while the Lambda service starts the function and
+    /// nobody waits for an answer. What fails here is tried again by whichever request needs it.
+    pub async fn prime(&self) {
+        let rings = std::mem::take(&mut *self.rings.lock().unwrap_or_else(PoisonError::into_inner));
+        let load = async {
+            for (ring, uses) in rings {
+                for usage in uses {
+                    if let Err(error) = ring.load(*usage, self.clock.now()).await {
+                        return tracing::warn!(%error, "keys were not loaded ahead");
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(PRIMING_PATIENCE, load).await.is_err() {
+            tracing::warn!("keys were not loaded ahead: the database did not answer in time");
+        }
     }
 
     /// The sender of mails.
@@ -72,6 +98,9 @@ impl Platform {
         PasswordHasher::new(self.hashing)
     }
 }
+
+/// An init phase is ended by the Lambda service after ten seconds.
+const PRIMING_PATIENCE: Duration = Duration::from_secs(3);
 
 type Handling<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -210,5 +239,9 @@ where
     telemetry::init();
     let platform = Platform::from_env().inspect_err(|error| tracing::error!(%error, "init failed"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { serve(&platform).await })
+    runtime.block_on(async {
+        let serving = serve(&platform);
+        platform.prime().await;
+        serving.await
+    })
 }

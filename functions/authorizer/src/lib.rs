@@ -24,7 +24,7 @@ use shared::http::csrf;
 use shared::http::origin::ApiUrl;
 use shared::runtime::Platform;
 use shared::store::{Store, StoreError};
-use shared::token::{AccessClaims, AccessError, KeyError, KeyRing};
+use shared::token::{AccessClaims, AccessError, KeyError, KeyRing, KeyUse};
 use thiserror::Error;
 
 /// What API Gateway reads.
@@ -33,7 +33,7 @@ pub type Answer = ApiGatewayV2CustomAuthorizerSimpleResponse<Value>;
 /// What it needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     config: Arc<Config>,
     clock: Clock,
 }
@@ -42,7 +42,12 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
-        Self { keys: platform.keys(&store), store, config: Arc::clone(&platform.config), clock: platform.clock.clone() }
+        Self {
+            keys: platform.keys(&store, &[KeyUse::Public]),
+            store,
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
     }
 }
 

@@ -20,12 +20,12 @@ use shared::http::origin::ApiUrl;
 use shared::http::{Problem, Response, json};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::token::keys::Jwk;
-use shared::token::{KeyError, KeyRing};
+use shared::token::{KeyError, KeyRing, KeyUse};
 use thiserror::Error;
 
 /// What it needs.
 pub struct Deps {
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     config: Arc<Config>,
     clock: Clock,
 }
@@ -34,7 +34,7 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         Self {
-            keys: platform.keys(&platform.store()),
+            keys: platform.keys(&platform.store(), &[KeyUse::Public]),
             config: Arc::clone(&platform.config),
             clock: platform.clock.clone(),
         }

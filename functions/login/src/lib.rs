@@ -27,13 +27,13 @@ use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::session::{Client, Kind, Session, crowded_out};
 use shared::store::{Identifier, Store, StoreError};
-use shared::token::{KeyError, KeyRing};
+use shared::token::{KeyError, KeyRing, KeyUse};
 use thiserror::Error;
 
 /// What a login needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     hasher: PasswordHasher,
     config: Arc<Config>,
     clock: Clock,
@@ -44,7 +44,7 @@ impl Deps {
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
         Self {
-            keys: platform.keys(&store),
+            keys: platform.keys(&store, &[KeyUse::Mac, KeyUse::Signing]),
             store,
             hasher: platform.hasher(),
             config: Arc::clone(&platform.config),

@@ -27,13 +27,13 @@ use shared::http::{self, Code, Problem, Response};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::session::SessionRef;
 use shared::store::{Store, StoreError};
-use shared::token::{AccessError, KeyError, KeyRing};
+use shared::token::{AccessError, KeyError, KeyRing, KeyUse};
 use thiserror::Error;
 
 /// What a logout needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     config: Arc<Config>,
     clock: Clock,
 }
@@ -42,7 +42,12 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
-        Self { keys: platform.keys(&store), store, config: Arc::clone(&platform.config), clock: platform.clock.clone() }
+        Self {
+            keys: platform.keys(&store, &[KeyUse::Mac]),
+            store,
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
     }
 }
 

@@ -26,13 +26,13 @@ use shared::runtime::{self, Endpoint, Platform};
 use shared::session::{Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
 use shared::store::{Rotation, Store, StoreError};
 use shared::telemetry::{Credential, SecurityEvent};
-use shared::token::{AccessError, KeyError, KeyRing};
+use shared::token::{AccessError, KeyError, KeyRing, KeyUse};
 use thiserror::Error;
 
 /// What a refresh needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     config: Arc<Config>,
     clock: Clock,
 }
@@ -41,7 +41,12 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
-        Self { keys: platform.keys(&store), store, config: Arc::clone(&platform.config), clock: platform.clock.clone() }
+        Self {
+            keys: platform.keys(&store, &[KeyUse::Mac, KeyUse::Signing]),
+            store,
+            config: Arc::clone(&platform.config),
+            clock: platform.clock.clone(),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use shared::token::{KeyError, KeyRing};
 
 /// What it needs.
 pub struct Deps {
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     config: Arc<Config>,
     clock: Clock,
 }
@@ -28,7 +28,7 @@ impl Deps {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Self {
         Self {
-            keys: platform.keys(&platform.store()),
+            keys: platform.keys(&platform.store(), &[]),
             config: Arc::clone(&platform.config),
             clock: platform.clock.clone(),
         }

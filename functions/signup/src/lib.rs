@@ -37,13 +37,13 @@ use shared::password_hasher::{HashError, PasswordHasher};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::session::Client;
 use shared::store::{Resend, Store, StoreError};
-use shared::token::{KeyError, KeyRing, Mac};
+use shared::token::{KeyError, KeyRing, KeyUse, Mac};
 use thiserror::Error;
 
 /// What a sign-up needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     mailer: Mailer,
     hasher: PasswordHasher,
     config: Arc<Config>,
@@ -55,7 +55,7 @@ impl Deps {
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
         Self {
-            keys: platform.keys(&store),
+            keys: platform.keys(&store, &[KeyUse::Mac]),
             store,
             mailer: platform.mailer(),
             hasher: platform.hasher(),

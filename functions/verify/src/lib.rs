@@ -40,7 +40,7 @@ use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::runtime::{self, Endpoint, Platform};
 use shared::session::{Client, Kind, Session, crowded_out};
 use shared::store::{Account, AccountError, Store, StoreError};
-use shared::token::{KeyError, KeyRing};
+use shared::token::{KeyError, KeyRing, KeyUse};
 use thiserror::Error;
 
 use page::{Page, PageProblem};
@@ -48,7 +48,7 @@ use page::{Page, PageProblem};
 /// What a verification needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     hasher: PasswordHasher,
     config: Arc<Config>,
     clock: Clock,
@@ -59,7 +59,7 @@ impl Deps {
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
         Self {
-            keys: platform.keys(&store),
+            keys: platform.keys(&store, &[KeyUse::Mac, KeyUse::Signing]),
             store,
             hasher: platform.hasher(),
             config: Arc::clone(&platform.config),

@@ -6,7 +6,8 @@ use aws_sdk_dynamodb::types::Select;
 use serde_json::json;
 use shared::aws::Aws;
 
-use crate::harness::{AppSession, Client, Person, Stack, at_once, generation, retry_key};
+use crate::harness::{AppSession, Client, Fault, Person, Stack, at_once, generation, retry_key};
+use crate::session_layer::platform;
 
 /// Both instances, with a proxy whose latency lets calls overlap.
 async fn two() -> [Arc<Stack>; 2] {
@@ -135,4 +136,39 @@ async fn two_sign_ups_for_one_address_over_two_instances_end_as_one_user() {
     outcomes.sort();
     let taken = (409, "email_taken".to_owned());
     assert_eq!(outcomes, [(201, String::new()), taken.clone(), taken.clone(), taken]);
+}
+
+/// Asks a new instance's authorizer about a token.
+async fn authorize(deps: &Arc<authorizer::Deps>, stack: &Stack, access: &str) -> bool {
+    let mut event: serde_json::Value =
+        serde_json::from_str(&crate::consistency::read("events/authorizer.json")).expect("JSON");
+    event["headers"]["authorization"] = json!(format!("Bearer {access}"));
+    event["headers"]["host"] = json!(stack.url());
+    let event = serde_json::from_value(event).expect("an event");
+    authorizer::authorize(Arc::clone(deps), event).await.expect("an answer").is_authorized
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_loaded_ahead_cost_the_first_request_nothing() {
+    let stack = Stack::with_proxy(&[]).await;
+    let (_, app) = stack.person_with_session("alice").await;
+    let platform = platform(&stack);
+    let deps = Arc::new(authorizer::Deps::new(&platform));
+    stack.proxy().reset();
+    platform.prime().await;
+    assert_eq!(stack.proxy().calls().len(), 1);
+    assert!(authorize(&deps, &stack, &app.access).await);
+    assert_eq!(stack.proxy().calls().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_starts_though_the_database_does_not_answer() {
+    let stack = Stack::with_proxy(&[]).await;
+    let (_, app) = stack.person_with_session("alice").await;
+    let platform = platform(&stack);
+    let deps = Arc::new(authorizer::Deps::new(&platform));
+    stack.proxy().fail_all(&["Query"], Fault::Throttling);
+    platform.prime().await;
+    stack.proxy().heal();
+    assert!(authorize(&deps, &stack, &app.access).await);
 }

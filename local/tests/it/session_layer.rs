@@ -16,7 +16,7 @@ use shared::runtime::Platform;
 use crate::harness::Stack;
 
 /// What a function of the same deployment has.
-fn platform(stack: &Stack) -> Platform {
+pub(crate) fn platform(stack: &Stack) -> Platform {
     let given = HashMap::from([
         ("TABLE_NAME", "UsersTable"),
         ("KEYS_TABLE_NAME", "KeysTable"),

@@ -25,7 +25,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::runtime::{self, Platform};
 use crate::store::Store;
-use crate::token::KeyRing;
+use crate::token::{KeyRing, KeyUse};
 
 /// Lets signed-in callers alone through to the service that it wraps.
 ///
@@ -39,7 +39,7 @@ impl SessionLayer {
     pub fn new(platform: &Platform) -> Self {
         let store = platform.store();
         Self(Arc::new(Gate {
-            keys: platform.keys(&store),
+            keys: platform.keys(&store, &[KeyUse::Public]),
             store,
             config: Arc::clone(&platform.config),
             clock: platform.clock.clone(),
@@ -112,7 +112,7 @@ where
 
 struct Gate {
     store: Arc<Store>,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     config: Arc<Config>,
     clock: Clock,
 }

@@ -250,6 +250,17 @@ fn next_slot<K>(keys: &[Slotted<Arc<K>>]) -> u32 {
     keys.iter().map(|slotted| slotted.slot).max().map_or(1, |slot| slot.saturating_add(1))
 }
 
+/// What a function uses keys for in nearly every request. IAM lets it read no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyUse {
+    /// Secrets and refresh tokens.
+    Mac,
+    /// New access tokens.
+    Signing,
+    /// Access tokens that come in.
+    Public,
+}
+
 /// The keys of one deployment, loaded as they are needed.
 pub struct KeyRing {
     pub(super) store: Arc<Store>,
@@ -263,6 +274,15 @@ impl KeyRing {
     /// A ring that has loaded nothing yet and signs with `algorithm`.
     pub const fn new(store: Arc<Store>, algorithm: SigningAlgorithm) -> Self {
         Self { store, algorithm, macs: Cached::empty(), signing: Cached::empty(), public: Cached::empty() }
+    }
+
+    /// Loads the keys of one use, before anybody asks for them.
+    pub async fn load(&self, usage: KeyUse, now: Timestamp) -> Result<(), KeyError> {
+        match usage {
+            KeyUse::Mac => self.load_macs(now).await.map(drop),
+            KeyUse::Signing => self.load_signing(now).await.map(drop),
+            KeyUse::Public => self.load_public(now).await.map(drop),
+        }
     }
 
     /// The key for new MACs.

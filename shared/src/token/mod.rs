@@ -16,6 +16,6 @@ pub mod rotation;
 
 pub use access::{AccessClaims, AccessError};
 pub use algorithm::SigningAlgorithm;
-pub use keys::{KeyError, KeyRing};
+pub use keys::{KeyError, KeyRing, KeyUse};
 pub use mac::{Mac, MacKey, MacKeyId};
 pub use refresh::RefreshClaims;
