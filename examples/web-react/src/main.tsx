@@ -1,4 +1,15 @@
-import { StrictMode, createContext, useContext, useEffect, useId, useRef, useState, type FormEvent, type ReactNode } from 'react';
+import {
+  Fragment,
+  StrictMode,
+  createContext,
+  useContext,
+  useEffect,
+  useId,
+  useRef,
+  useState,
+  type FormEvent,
+  type ReactNode,
+} from 'react';
 import { createRoot } from 'react-dom/client';
 import { SessionProvider, latchkey, useSession } from './session';
 import { problemInWords, reasonInWords } from './words';
@@ -99,13 +110,13 @@ function Entrance() {
       return 'Another mail is on its way. The code before is void.';
     };
     return (
-      <>
-        <Heading key={view}>Look in your inbox</Heading>
-        <Form key="verify" label="Confirm" submit={async ({ code = '' }) => welcome(await latchkey.verify({ code: code.trim() }))}>
+      <Fragment key={view}>
+        <Heading>Look in your inbox</Heading>
+        <Form label="Confirm" submit={async ({ code = '' }) => welcome(await latchkey.verify({ code: code.trim() }))}>
           <Field label="Code from the mail" name="code" autoComplete="one-time-code" />
         </Form>
         <Button label="Send again" action={resend} />
-      </>
+      </Fragment>
     );
   }
   if (view === 'signup') {
@@ -114,9 +125,9 @@ function Entrance() {
       setView('verify');
     };
     return (
-      <>
-        <Heading key={view}>Sign up</Heading>
-        <Form key="signup" label="Sign up" submit={signUp}>
+      <Fragment key={view}>
+        <Heading>Sign up</Heading>
+        <Form label="Sign up" submit={signUp}>
           <NameField />
           <Field label="Email" name="email" type="email" autoComplete="email" />
           <Field label="Password" name="password" type="password" autoComplete="new-password" />
@@ -124,16 +135,16 @@ function Entrance() {
         <button type="button" onClick={() => setView('login')}>
           I have an account
         </button>
-      </>
+      </Fragment>
     );
   }
   const logIn = async ({ username = '', password = '', remember }: Fields) =>
     welcome(await latchkey.login({ username, password, remember: !!remember }));
   return (
-    <>
-      <Heading key={view}>Log in</Heading>
+    <Fragment key={view}>
+      <Heading>Log in</Heading>
       {reason && <p role="status">{reasonInWords(reason)}</p>}
-      <Form key="login" label="Log in" submit={logIn}>
+      <Form label="Log in" submit={logIn}>
         <NameField />
         <Field label="Password" name="password" type="password" autoComplete="current-password" />
         <label>
@@ -143,7 +154,7 @@ function Entrance() {
       <button type="button" onClick={() => setView('signup')}>
         I have no account
       </button>
-    </>
+    </Fragment>
   );
 }
 
@@ -152,7 +163,7 @@ function App() {
   if (signedIn) {
     return (
       <>
-        <Heading key="home">Hello, {signedIn.user.username}</Heading>
+        <Heading>Hello, {signedIn.user.username}</Heading>
         <p>You are signed in, in every tab of this browser.</p>
         <Button label="Log out" action={() => latchkey.logout()} />
       </>
