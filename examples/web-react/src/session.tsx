@@ -13,7 +13,12 @@ export const latchkey = createClient({
 interface Session {
   /** `undefined` while the server has not answered yet. */
   signedIn: SignedIn | null | undefined;
+  /** Why nobody is signed in any more. */
   reason: SignedOutReason | undefined;
+  /** Why the server has not answered. */
+  fault: unknown;
+  /** Asks the server who is signed in. */
+  ask(): void;
   /** Takes in what `login` or `verify` brought. */
   welcome(signedIn: SignedIn): void;
 }
@@ -24,18 +29,24 @@ export const useSession = () => useContext(Context);
 export function SessionProvider({ children }: { children: ReactNode }) {
   const [signedIn, setSignedIn] = useState<SignedIn | null>();
   const [reason, setReason] = useState<SignedOutReason>();
+  const [fault, setFault] = useState<unknown>();
 
+  const ask = () => {
+    setFault(undefined);
+    // No answer does not mean nobody.
+    latchkey.me().then(setSignedIn, setFault);
+  };
   useEffect(() => {
     signedOut = (why) => {
       setSignedIn(null);
       setReason(why);
     };
-    latchkey.me().then(setSignedIn, () => setSignedIn(null));
+    ask();
   }, []);
 
   const welcome = (found: SignedIn) => {
     setSignedIn(found);
     setReason(undefined);
   };
-  return <Context value={{ signedIn, reason, welcome }}>{children}</Context>;
+  return <Context value={{ signedIn, reason, fault, ask, welcome }}>{children}</Context>;
 }

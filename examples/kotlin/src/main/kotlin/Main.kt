@@ -5,6 +5,11 @@ import java.net.URI
 import java.net.http.HttpClient
 import java.net.http.HttpRequest
 import java.net.http.HttpResponse
+import java.nio.channels.FileChannel
+import java.nio.file.Files
+import java.nio.file.Path
+import java.nio.file.StandardCopyOption.ATOMIC_MOVE
+import java.nio.file.StandardOpenOption.WRITE
 import java.time.Duration
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
@@ -14,17 +19,27 @@ import kotlinx.coroutines.withContext
 import org.json.JSONArray
 import org.json.JSONObject
 
-private class Memory(var text: String? = null) : TokenStore {
-    override suspend fun get() = text
+/** A file that is replaced in one step. It is not encrypted: an example for this machine, not for a phone. */
+private class FileStore(private val file: Path) : TokenStore {
+    override suspend fun get() = withContext(Dispatchers.IO) { if (Files.exists(file)) Files.readString(file) else null }
 
-    override suspend fun set(text: String?) {
-        this.text = text
+    override suspend fun set(text: String?): Unit = withContext(Dispatchers.IO) {
+        if (text == null) {
+            Files.deleteIfExists(file)
+        } else {
+            val next = file.resolveSibling("${file.fileName}.next")
+            Files.writeString(next, text)
+            FileChannel.open(next, WRITE).use { it.force(true) }
+            Files.move(next, file, ATOMIC_MOVE)
+        }
     }
 }
 
 private class Http(private val api: String) : Transport {
     private val client = HttpClient.newBuilder().connectTimeout(Duration.ofSeconds(10)).build()
-    val log = mutableListOf<String>()
+
+    /** The refreshes that the server has answered: their keys and its statuses. */
+    val refreshes = mutableListOf<Pair<String, Int>>()
 
     /** How many answers to refreshes are lost. */
     var loses = 0
@@ -37,11 +52,17 @@ private class Http(private val api: String) : Transport {
             if (body != null) request.header("content-type", "application/json")
             headers.forEach(request::header)
             val answer = client.send(request.build(), HttpResponse.BodyHandlers.ofString())
-            log += "$method $path ${answer.statusCode()}"
-            if (path == "/refresh" && loses-- > 0) throw IOException("the answer was lost, on purpose")
+            if (path == "/refresh") {
+                refreshes += headers.getValue("idempotency-key") to answer.statusCode()
+                if (loses > 0) {
+                    loses--
+                    throw IOException("the answer was lost, on purpose")
+                }
+            }
             Answer(answer.statusCode(), if (answer.body().startsWith("{")) JSONObject(answer.body()) else JSONObject())
         }
 
+    /** What the newest mail says. */
     fun lastMail(): String {
         val request = HttpRequest.newBuilder(URI("$api/_local/mail.json")).build()
         val mails = JSONArray(client.send(request, HttpResponse.BodyHandlers.ofString()).body())
@@ -49,45 +70,88 @@ private class Http(private val api: String) : Transport {
     }
 }
 
+private const val PASSWORD = "correct horse battery"
+
 /** The flows of docs/mobile.md against a local stack, whose URL is the argument. */
 fun main(arguments: Array<String>) = runBlocking {
     val http = Http(arguments[0])
-    val now = { System.nanoTime() / 1_000_000 }
-    val store = Memory()
+    var skipped = 0L
+    val now = { System.nanoTime() / 1_000_000 + skipped }
+    val file = Files.createTempDirectory("latchkey").resolve("session.json")
+    val store = FileStore(file)
     val session = LatchkeySession(store, http, now)
+    fun said(what: String) = println("ok  $what")
+    suspend fun LatchkeySession.who() = request("GET", "/me").body.getJSONObject("user").getString("username")
+    /** The keys and statuses of the refreshes that this takes. */
+    suspend fun refreshesOf(what: suspend () -> Unit) = http.refreshes.size.let { before -> what(); http.refreshes.drop(before) }
 
     val name = "kim" + System.nanoTime() % 1_000_000
-    val signupId = session.signUp(name, "$name@example.com", "correct horse battery")
+    val signupId = session.signUp(name, "$name@example.com", PASSWORD)
     val code = Regex("(?m)^[0-9]{8}$").find(http.lastMail())!!.value
     session.verify(signupId, "code" to code)
-    check(session.request("GET", "/me").body.getJSONObject("user").getString("username") == name)
+    check(session.who() == name)
+    said("signed up, and verified with the code")
 
-    // Two at once: one request goes out, and both go on.
-    val before = http.log.count { it.startsWith("POST /refresh") }
-    listOf(async { session.refresh() }, async { session.refresh() }).awaitAll()
-    check(http.log.count { it.startsWith("POST /refresh") } in before + 1..before + 2)
+    val linked = LatchkeySession(FileStore(file.resolveSibling("linked.json")), http, now)
+    val linkedId = linked.signUp("${name}b", "${name}b@example.com", PASSWORD)
+    linked.verify(linkedId, "token" to Regex("token=(\\S+)").find(http.lastMail())!!.groupValues[1])
+    check(linked.who() == "${name}b")
+    said("signed up, and verified with the link's token")
 
-    // A lost answer is repeated with its key.
+    val together = refreshesOf { listOf(async { session.refresh() }, async { session.refresh() }).awaitAll() }
+    check(together.map { it.second } == listOf(200)) { "$together" }
+    said("two refreshes at once: one request")
+
     http.loses = 2
-    session.refresh()
-    check(session.request("GET", "/me").status == 200)
+    val lost = refreshesOf { session.refresh() }
+    check(lost.map { it.second } == listOf(200, 200, 200) && lost.distinct().size == 1) { "$lost" }
+    check(session.who() == name)
+    said("two answers lost: repeated with the same key, signed in")
 
-    // The app is killed between the server's answer and its storing; the next process takes the same key up.
     http.loses = 3
-    check(runCatching { session.refresh() }.exceptionOrNull() is IOException)
-    val restarted = LatchkeySession(Memory(store.text), http, now)
-    restarted.refresh()
-    check(restarted.request("GET", "/me").status == 200)
+    val killed = refreshesOf { check(runCatching { session.refresh() }.exceptionOrNull() is IOException) }
+    val restarted = LatchkeySession(store, http, now)
+    val resumed = refreshesOf { restarted.refresh() }
+    check(resumed == killed.distinct()) { "$killed $resumed" }
+    check(restarted.who() == name)
+    said("killed before the answer was stored: the next process sends the same key, signed in")
 
-    // The older copy is noticed, and its session is over for both.
-    restarted.refresh()
-    val stolen = LatchkeySession(Memory(store.text!!.let { JSONObject(it).apply { remove("key") }.toString() }), http, now)
-    val noticed = runCatching { stolen.refresh() }.exceptionOrNull()
-    check(noticed is SignedOut && noticed.code == "token_reused") { "$noticed" }
-    check(runCatching { restarted.refresh() }.exceptionOrNull() is SignedOut)
+    // As a store would leave it that does not clear the key with the new tokens.
+    store.set(JSONObject(store.get()!!).put("key", resumed[0].first).toString())
+    val unchanged = refreshesOf { restarted.refresh() }
+    check(unchanged.map { it.second } == listOf(400, 200) && unchanged.distinctBy { it.first }.size == 2) { "$unchanged" }
+    said("a key that was used up: 400, then a fresh one, signed in")
 
-    session.logIn(name, "correct horse battery")
+    skipped += 700_000
+    check(refreshesOf { check(restarted.who() == name) }.map { it.second } == listOf(200))
+    said("past three quarters of the token's life: refreshed ahead of a request")
+
+    skipped += 700_000
+    http.loses = 3
+    check(restarted.who() == name)
+    restarted.refresh()
+    said("that refresh failed: the request went out with the token that was still good")
+
+    val before = store.get()!!
+    restarted.logIn(name, PASSWORD)
+    val left = LatchkeySession(FileStore(file.resolveSibling("left.json")).also { it.set(before) }, http, now)
+    check((runCatching { left.refresh() }.exceptionOrNull() as? SignedOut)?.code == "session_ended")
+    said("logged in again: the session before is over")
+
+    val copy = store.get()!!
+    restarted.refresh()
+    restarted.refresh()
+    val stolen = LatchkeySession(FileStore(file.resolveSibling("stolen.json")).also { it.set(copy) }, http, now)
+    check((runCatching { stolen.refresh() }.exceptionOrNull() as? SignedOut)?.code == "token_reused")
+    check((runCatching { restarted.refresh() }.exceptionOrNull() as? SignedOut)?.code == "session_ended")
+    check(store.get() == null)
+    said("a copied token was used: noticed, and over for both")
+
+    session.logIn(name, PASSWORD)
     session.logOut()
-    check(store.text == null)
-    println("All flows ended as they should: ${http.log.size} requests.")
+    check(store.get() == null)
+    store.set("""{"access":"rubbish","refresh":"rubbish"}""")
+    session.logOut()
+    check(store.get() == null)
+    said("logged out, also of what the server does not know")
 }
