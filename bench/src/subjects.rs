@@ -133,7 +133,7 @@ async fn interpreted(
     let program = Program { path, arguments, environment };
     let mut running = Running::start(&program).await;
     running.asks().await;
-    let answer = running.invoke(with_body("login.json", &stage.first_login())).await;
+    let answer = running.invoke(with_body("login.json", &stage.lasting_login())).await;
     let token = token_of(&answer)["refresh"].clone();
     running.stop().await;
     let subject = |route: &str, warm, script| Subject {
