@@ -14,8 +14,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
-/// More than one, since each has a number of sessions at most.
-const PEOPLE: usize = 14;
+/// People who sign in again and again.
+const PEOPLE: usize = 8;
+/// People of few sessions, so that no later one crowds out those that are kept: there are 17 at most, of the costs.
+const KEEPERS: usize = 5;
 
 /// The stage.
 pub(crate) struct Stage {
@@ -24,7 +26,8 @@ pub(crate) struct Stage {
     dynamodb: String,
     ses: String,
     directory: TempDir,
-    people: usize,
+    logins: usize,
+    keepers: usize,
     signups: usize,
     pending: VecDeque<(String, String)>,
 }
@@ -48,8 +51,8 @@ impl Stage {
         let ses = secure(stack.ses_endpoint(), TlsAcceptor::from(config())).await;
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let pending = VecDeque::new();
-        let stage = Self { stack, http, dynamodb, ses, directory, people: 0, signups: 0, pending };
-        for person in 0..PEOPLE {
+        let stage = Self { stack, http, dynamodb, ses, directory, logins: 0, keepers: 0, signups: 0, pending };
+        for person in 0..PEOPLE + KEEPERS {
             let name = name(person);
             let signup = json!({
                 "username": name, "email": format!("{name}@example.com"), "password": PASSWORD, "client": "app",
@@ -104,16 +107,22 @@ impl Stage {
         functions
     }
 
-    /// Signs somebody in, in an app.
+    /// Signs somebody in, in an app, for a session that lasts.
     pub(crate) async fn sign_in(&mut self) -> Value {
-        let body = self.login();
+        let body = self.lasting_login();
         self.post("/login", body).await["token"].clone()
     }
 
-    /// The body of somebody's log-in.
+    /// The body of the log-in of somebody whose session lasts.
+    pub(crate) fn lasting_login(&mut self) -> Value {
+        self.keepers += 1;
+        login(PEOPLE + self.keepers % KEEPERS)
+    }
+
+    /// The body of somebody's next log-in.
     pub(crate) fn login(&mut self) -> Value {
-        self.people += 1;
-        json!({ "username": name(self.people % PEOPLE), "password": PASSWORD, "client": "app" })
+        self.logins += 1;
+        login(self.logins % PEOPLE)
     }
 
     /// The body of a new sign-up.
@@ -152,6 +161,10 @@ impl Stage {
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().await.expect("JSON")
     }
+}
+
+fn login(person: usize) -> Value {
+    json!({ "username": name(person), "password": PASSWORD, "client": "app" })
 }
 
 fn name(person: usize) -> String {

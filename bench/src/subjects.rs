@@ -133,7 +133,7 @@ async fn interpreted(
     let program = Program { path, arguments, environment };
     let mut running = Running::start(&program).await;
     running.asks().await;
-    let answer = running.invoke(with_body("login.json", &stage.login())).await;
+    let answer = running.invoke(with_body("login.json", &stage.lasting_login())).await;
     let token = token_of(&answer)["refresh"].clone();
     running.stop().await;
     let subject = |route: &str, warm, script| Subject {
@@ -149,7 +149,11 @@ async fn interpreted(
 }
 
 fn with_body(file: &str, body: &Value) -> Value {
-    event(file, |event| event["body"] = json!(body.to_string()))
+    event(file, |event| {
+        event["body"] = json!(body.to_string());
+        // The one of `logout` has no body, and so no type of it.
+        event["headers"]["content-type"] = json!("application/json");
+    })
 }
 
 fn with_bearer(file: &str, token: &Value) -> Value {
