@@ -5,7 +5,8 @@
 //!
 //! A sign-up is verified by `signup_id` (body or cookie) and `code`; by `signup_id` and `token`; or by `token` and
 //! `password`. `username` asks for another name than at sign-up, should that be taken by now. The same proof brings a
-//! new session for as long as the sign-up lives: the first answer may have been lost.
+//! new session for as long as the sign-up lives, until the account is logged out everywhere: the first answer may have
+//! been lost.
 //!
 //! Success: `201`, a session response; for the page's form `303` to `AppUrl`, with cookies.
 //!
@@ -26,7 +27,7 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt};
 use serde::Deserialize;
 use shared::account::{
-    CandidatePassword, Epoch, InvalidUsername, PendingSignup, SignupSecret, Status, User, UserId, Username,
+    CandidatePassword, Epoch, Guess, InvalidUsername, PendingSignup, SignupSecret, Status, User, UserId, Username,
     VerificationCode, code_mac,
 };
 use shared::clock::{Clock, Timestamp};
@@ -111,7 +112,7 @@ pub enum VerifyError {
     /// The name asked for is not a user name.
     #[error(transparent)]
     Username(#[from] InvalidUsername),
-    /// A wrong, old or spent link or code.
+    /// A wrong, old or spent link or code, or no guess left.
     #[error("the link or code is not valid")]
     Invalid,
     /// A token alone.
@@ -283,23 +284,24 @@ async fn verify(
     let now = deps.clock.now();
     let signup_id = signup_id.as_deref().or(inbound.signup_cookie.as_deref());
 
-    let by_code = code.is_some();
-    let pending = match (code, token, signup_id) {
-        (Some(code), None, Some(signup_id)) => prove_by_code(deps, signup_id, &code, now).await?,
+    let (pending, guess) = match (code, token, signup_id) {
+        (Some(code), None, Some(signup_id)) => (prove_by_code(deps, signup_id, &code, now).await?, Some(Guess::Code)),
         (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await?,
         _ => return Err(VerifyError::Proof),
     };
     let created = match pending.completed {
         Some(user_id) => Err(AccountError::AlreadyCompleted(user_id)),
-        None => create_account(deps, &pending, username, kind, inbound, by_code, now).await,
+        None => create_account(deps, &pending, username, kind, inbound, guess, now).await,
     };
     // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
     // back with its other writes.
-    if by_code && created.is_err() {
-        deps.store.restore_code_attempt(pending.id).await?;
+    if let (Some(guess), Err(_)) = (guess, &created) {
+        deps.store.restore_attempt(pending.id, guess).await?;
     }
     let (user, session) = match created {
-        Err(AccountError::AlreadyCompleted(user_id)) => sign_in_again(deps, user_id, kind, inbound, now).await?,
+        Err(AccountError::AlreadyCompleted(user_id)) => {
+            sign_in_again(deps, user_id, &pending, kind, inbound, now).await?
+        }
         created => created?,
     };
 
@@ -321,31 +323,36 @@ async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp)
     if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid) }
 }
 
-/// The mail's link was opened: by the device that signed up, or by someone who knows the password chosen there.
+/// The mail's link was opened: by the device that signed up, or by someone who knows the password chosen there. A guess
+/// of that is spent before it is compared.
 async fn prove_by_token(
     deps: &Deps,
     token: &str,
     signup_id: Option<&str>,
     password: Option<CandidatePassword>,
     now: Timestamp,
-) -> Result<PendingSignup, VerifyError> {
+) -> Result<(PendingSignup, Option<Guess>), VerifyError> {
     let token = SignupSecret::parse(token).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(token.key_id, now).await?.ok_or(VerifyError::Invalid)?;
-    let pending = deps.store.find_signup(token.pending_id, now).await?.ok_or(VerifyError::Invalid)?;
-    if pending.decoy || !pending.token_mac.equals(&token.token_mac(&key)) {
-        return Err(VerifyError::Invalid);
-    }
-    let same_device = signup_id.and_then(SignupSecret::parse).is_some_and(|signup_id| {
-        (signup_id.pending_id, signup_id.key_id) == (pending.id, token.key_id)
-            && pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))
-    });
-    if same_device {
-        return Ok(pending);
+    let own = token.token_mac(&key);
+    let signup_id = signup_id
+        .and_then(SignupSecret::parse)
+        .filter(|signup_id| (signup_id.pending_id, signup_id.key_id) == (token.pending_id, token.key_id));
+    if signup_id.is_some() || password.is_none() {
+        let pending = deps.store.find_signup(token.pending_id, now).await?.ok_or(VerifyError::Invalid)?;
+        if pending.decoy || !pending.token_mac.equals(&own) {
+            return Err(VerifyError::Invalid);
+        }
+        if signup_id.is_some_and(|signup_id| pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))) {
+            return Ok((pending, None));
+        }
     }
     let password = password.ok_or(VerifyError::ConfirmationRequired)?;
     let password = password.to_compare().ok_or(VerifyError::WrongPassword)?;
+    let pending = deps.store.spend_password_attempt(token.pending_id, own, now).await?;
+    let pending = pending.filter(|pending| !pending.decoy).ok_or(VerifyError::Invalid)?;
     match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {
-        (Verdict::Right { .. }, _) => Ok(pending),
+        (Verdict::Right { .. }, _) => Ok((pending, Some(Guess::Password))),
         (Verdict::Wrong, _) => Err(VerifyError::WrongPassword),
     }
 }
@@ -356,7 +363,7 @@ async fn create_account(
     username: Option<Username>,
     kind: Kind,
     inbound: &Inbound,
-    by_code: bool,
+    guess: Option<Guess>,
     now: Timestamp,
 ) -> Result<(User, Session), AccountError> {
     let user = User {
@@ -370,20 +377,24 @@ async fn create_account(
     };
     let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
     let account = Account { user: &user, password_hash: &pending.password_hash, session: &session };
-    deps.store.create_account(&account, pending, by_code).await?;
+    deps.store.create_account(&account, pending, guess).await?;
     Ok((user, session))
 }
 
-/// A new session for the account that the sign-up became.
+/// A new session for the account that the sign-up became, as long as that is as it was made: once its password is
+/// another, or it was logged out everywhere, an old mail no longer opens it.
 async fn sign_in_again(
     deps: &Deps,
     user_id: UserId,
+    pending: &PendingSignup,
     kind: Kind,
     inbound: &Inbound,
     now: Timestamp,
 ) -> Result<(User, Session), VerifyError> {
     let (user, sessions) = tokio::join!(deps.store.find_user(user_id), deps.store.find_sessions(user_id));
-    let user = user?.filter(|user| user.status == Status::Enabled).ok_or(VerifyError::Invalid)?;
+    let unchanged =
+        |user: &User| user.status == Status::Enabled && user.epoch == Epoch::FIRST && user.email == pending.email;
+    let user = user?.filter(unchanged).ok_or(VerifyError::Invalid)?;
     let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
     let crowded_out = crowded_out(&user, sessions?, &[], deps.config.max_sessions, now);
     deps.store.create_session(&session, &crowded_out).await?;

@@ -219,6 +219,56 @@ async fn right_guesses_give_wrong_ones_no_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_be_guessed_ten_times_with_a_link() {
+    let stack = Arc::new(Stack::start().await);
+    let alice = Person::named("alice");
+    let (signup_id, mail) = stack.sign_up(&alice).await;
+    let with = |password: &str| json!({"token": mail.token(), "password": password, "client": "app"});
+    // A link that is not the newest spends nothing.
+    let forged = json!({"token": signup_id, "password": "not the password", "client": "app"});
+    stack.verify(forged).await.expect_problem(400, "invalid_verification");
+    let answers = at_once((0..16).map(|guess| {
+        let (stack, body) = (Arc::clone(&stack), with(&format!("not the password {guess}")));
+        async move { stack.verify(body).await.code() }
+    }))
+    .await;
+    assert_eq!(answers.iter().filter(|code| *code == "invalid_credentials").count(), 10, "{answers:?}");
+    assert_eq!(answers.iter().filter(|code| *code == "invalid_verification").count(), 6, "{answers:?}");
+    stack.verify(with(&alice.password)).await.expect_problem(400, "invalid_verification");
+    // The device that signed up needs no password.
+    stack.verify(by_link(&signup_id, &mail.token())).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_password_is_no_guess() {
+    let stack = Stack::start().await;
+    let alice = Person::named("alice");
+    let (_, mail) = stack.sign_up(&alice).await;
+    for _ in 0..12 {
+        let proof = json!({"token": mail.token(), "password": alice.password, "client": "app"});
+        stack.verify(proof).await.expect(201);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proof_of_a_sign_up_outlives_a_logout_everywhere() {
+    let stack = Stack::start().await;
+    let alice = Person::named("alice");
+    let (signup_id, mail) = stack.sign_up(&alice).await;
+    let session = AppSession::of(&stack.verify(by_link(&signup_id, &mail.token())).await.expect(201));
+    let everywhere = json!({"everywhere": true});
+    stack.client().post("/logout").bearer(&session.access).json(everywhere).send().await.expect(204);
+    for proof in [
+        by_link(&signup_id, &mail.token()),
+        by_code(&signup_id, &mail.code()),
+        json!({"token": mail.token(), "password": alice.password, "client": "app"}),
+    ] {
+        stack.verify(proof).await.expect_problem(400, "invalid_verification");
+    }
+    stack.client().post("/login").json(alice.login("app")).send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_code_works_for_ten_minutes_and_a_link_for_a_day() {
     let stack = Stack::start().await;
     let (early, early_mail) = stack.sign_up(&Person::named("early")).await;

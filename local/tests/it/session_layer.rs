@@ -40,7 +40,7 @@ pub(crate) fn platform(stack: &Stack) -> Platform {
         ("REVOCATION_CHECK", "token"),
     ]);
     let config = Config::from_vars(|name| given.get(name).map(|value| (*value).to_owned())).expect("a configuration");
-    Platform::new(config, stack.clock.clone(), Aws::local(stack.database(), stack.database()), Hashing::Inline)
+    Platform::new(config, stack.clock.clone(), Aws::local(stack.dynamodb(), stack.dynamodb()), Hashing::Inline)
 }
 
 fn request(method: &str, headers: &[(&str, &str)]) -> Request {

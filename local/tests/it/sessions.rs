@@ -1,8 +1,10 @@
 //! `GET /sessions`, `DELETE /sessions/{id}`, and how many sessions a user may have.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
+use shared::session::SessionId;
 
-use crate::harness::{Answer, AppSession, Client, Person, Stack};
+use crate::harness::{Answer, AppSession, Client, Person, Stack, tables};
 
 const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
                       Chrome/140.0.0.0 Safari/537.36";
@@ -212,6 +214,22 @@ async fn with_one_session_a_sign_in_elsewhere_ends_the_one_here() {
     there.post("/login").json(alice.login("browser")).send().await.expect(200);
     there.get("/me").send().await.expect(200);
     assert_eq!(listed(&there.get("/sessions").send().await.expect(200)).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_sessions_than_a_transaction_takes_lock_nobody_out() {
+    let stack = Stack::with_database(&[("MaxSessions", "20")]).await;
+    let (alice, _) = stack.person_with_session("alice").await;
+    // As many sign-ins at the same moment would: none sees another's session.
+    for _ in 0..150 {
+        let session = AttributeValue::S(SessionId::random().to_string());
+        tables::overwrite(&stack, "SESSIONS#", "sk", session).await;
+    }
+    stack.clock.advance(1);
+    let first = stack.app(&alice).await;
+    assert_eq!(sessions(&stack, &first.access).await.len(), 62);
+    let second = stack.app(&alice).await;
+    assert_eq!(sessions(&stack, &second.access).await.len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,8 @@ pub const SIGNUP_LIFETIME: u64 = 24 * 60 * 60;
 pub const CODE_LIFETIME: u64 = 10 * 60;
 /// How often a code may be guessed, over all codes of one sign-up.
 pub const CODE_ATTEMPTS: u32 = 5;
+/// How often the password may be guessed with a mailed link, over all links of one sign-up.
+pub const PASSWORD_ATTEMPTS: u32 = 10;
 /// How many mails one sign-up may send, the first included.
 pub const MAX_MAILS: u32 = 5;
 /// Seconds between two mails of one sign-up.
@@ -136,6 +138,15 @@ pub fn code_mac(key: &MacKey, pending_id: PendingId, code: &VerificationCode) ->
     key.mac("signup-code", &[pending_id.as_bytes(), &code.0])
 }
 
+/// What may be guessed of a sign-up, a few times only. A right guess is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guess {
+    /// The mailed code, by whoever signed up.
+    Code,
+    /// The password, by whoever has the mailed link.
+    Password,
+}
+
 /// A pending sign-up as it is stored.
 #[derive(Clone, Debug)]
 pub struct PendingSignup {
@@ -157,8 +168,10 @@ pub struct PendingSignup {
     pub code_mac: Mac,
     /// When the newest code ends.
     pub code_expires_at: Timestamp,
-    /// Guesses left.
+    /// Guesses of a code left.
     pub code_attempts: u32,
+    /// Guesses of the password left.
+    pub password_attempts: u32,
     /// Mails sent so far.
     pub mails: u32,
     /// When the newest mail was sent.
@@ -197,6 +210,7 @@ impl PendingSignup {
             code_mac,
             code_expires_at: now.plus(CODE_LIFETIME),
             code_attempts: CODE_ATTEMPTS,
+            password_attempts: PASSWORD_ATTEMPTS,
             mails: 1,
             mailed_at: now,
             expires_at: now.plus(SIGNUP_LIFETIME),

@@ -4,14 +4,15 @@ use std::fmt;
 
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
-use unicode_security::MixedScript;
+use unicode_security::{GeneralSecurityProfile, MixedScript};
 
 /// The text cannot be a user name.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("a user name has 3 to 32 letters or digits of one script, or any of _ . -")]
 pub struct InvalidUsername;
 
-/// A public name: 3 to 32 characters after NFKC, letters and digits of one script (UTS 39 §5.1), `_`, `.` and `-`.
+/// A public name: 3 to 32 characters after NFKC, letters and digits of one script (UTS 39 §5.1) that identifiers may
+/// have (UTS 39 §3.1: nothing invisible, nothing obsolete), `_`, `.` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username(String);
 
@@ -24,7 +25,8 @@ impl Username {
         }
         let name: String = text.nfkc().collect();
         let length_fits = (3..=32).contains(&name.chars().count());
-        let characters_fit = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
+        let characters_fit =
+            name.chars().all(|c| (c.is_alphanumeric() && c.identifier_allowed()) || matches!(c, '_' | '.' | '-'));
         let says_something = name.chars().any(char::is_alphanumeric);
         if length_fits && characters_fit && says_something && name.is_single_script() {
             Ok(Self(name))
@@ -79,6 +81,11 @@ mod tests {
             "...",
             "ann/../x",
             "ann\0",
+            // Letters, says Unicode, that nobody sees: the fillers of Hangul.
+            "민수\u{1160}",
+            "민수\u{115f}",
+            "민수\u{3164}",
+            "민수\u{ffa0}",
         ] {
             assert_eq!(Username::parse(name), Err(InvalidUsername), "{name:?}");
         }

@@ -259,7 +259,7 @@ impl From<lambda_http::Error> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let code = match error {
-            StoreError::Unavailable(_) => Code::Unavailable,
+            StoreError::Unavailable(_) | StoreError::Refused { .. } => Code::Unavailable,
             StoreError::Corrupt { .. } => Code::Internal,
         };
         Self::new(code).caused_by(error)

@@ -133,6 +133,9 @@ impl Session {
 
 /// Which of a user's sessions have to go, so that with one more there are at most `limit`: those that have ended first,
 /// then the oldest. `replaced` go in any case and are not counted.
+///
+/// The limit is kept by each sign-in alone: sign-ins at the same moment do not see each other, so there may be more for
+/// a while. No more than [`MAX_CROWDED_OUT`] go at once; the next sign-in goes on.
 pub fn crowded_out(
     user: &User,
     mut sessions: Vec<Session>,
@@ -143,8 +146,11 @@ pub fn crowded_out(
     sessions.retain(|session| !replaced.contains(&session.reference()));
     sessions.sort_by_key(|session| (session.is_alive(Some(user), now), session.created_at, session.used_at));
     let crowd = (sessions.len() + 1).saturating_sub(limit);
-    sessions.iter().take(crowd).map(Session::reference).collect()
+    sessions.iter().take(crowd.min(MAX_CROWDED_OUT)).map(Session::reference).collect()
 }
+
+/// A transaction of DynamoDB has 100 items at most: the new session, these, and the few that the request came with.
+pub const MAX_CROWDED_OUT: usize = 90;
 
 /// The longest start of `text` within `limit` bytes that ends between characters.
 fn cut(text: &str, limit: usize) -> &str {
@@ -182,6 +188,8 @@ mod tests {
         assert_eq!(out(&[], 3), [idle.reference(), app[0].reference()]);
         assert_eq!(out(&[], 1), [idle.reference(), app[0].reference(), app[1].reference(), app[2].reference()]);
         assert_eq!(out(&[app[1].reference()], 2), [idle.reference(), app[0].reference()]);
+        let parallel: Vec<Session> = (0..150).map(|second| start(Kind::App, second)).collect();
+        assert_eq!(crowded_out(&user, parallel, &[], 20, at(5000)).len(), MAX_CROWDED_OUT);
         let newer = User { epoch: Epoch::from_number(2), ..user.clone() };
         assert_eq!(crowded_out(&newer, sessions(), &[], 4, at(30)), [app[0].reference()]);
     }

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use zeroize::Zeroizing;
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, string, unavailable};
+use super::{Store, StoreError, string};
 use crate::base64url;
 use crate::clock::Timestamp;
 use crate::token::keys::{Jwk, PrivateKey, Slotted};
@@ -80,14 +80,14 @@ impl Store {
             .set_item(Some(item.into_attributes()))
             .condition_expression(SLOT_IS_FREE);
         match put.send().await {
-            Err(error) if error.code() != Some("ConditionalCheckFailedException") => Err(unavailable(error)),
+            Err(error) if error.code() != Some("ConditionalCheckFailedException") => Err(error.into()),
             _ => Ok(()),
         }
     }
 
     /// Puts both halves of a signing key into their slots, unless somebody else did so first.
     pub async fn create_signing_key(&self, private: &Slotted<PrivateKey>, public: &Jwk) -> Result<(), StoreError> {
-        let jwk = serde_json::to_string(public).map_err(unavailable)?;
+        let jwk = serde_json::to_string(public).map_err(|error| StoreError::Unavailable(error.into()))?;
         let halves = [
             slot(PUBLIC, private).with_text("kid", &public.kid).with_text("alg", &public.alg).with_text("jwk", jwk),
             slot(PRIVATE, private)
@@ -101,8 +101,7 @@ impl Store {
                 .table_name(&self.keys_table)
                 .set_item(Some(half.into_attributes()))
                 .condition_expression(SLOT_IS_FREE)
-                .build()
-                .map_err(unavailable)?;
+                .build()?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
         match transaction.send().await {
@@ -115,7 +114,7 @@ impl Store {
                 {
                     Ok(())
                 }
-                _ => Err(unavailable(error)),
+                _ => Err(error.into()),
             },
             Ok(_) => Ok(()),
         }
@@ -124,7 +123,7 @@ impl Store {
     /// Deletes a MAC key, if it is there.
     pub async fn delete_mac_key(&self, slot: u32) -> Result<(), StoreError> {
         let key = Key::ring(MAC, slot).to_attributes();
-        self.client.delete_item().table_name(&self.keys_table).set_key(Some(key)).send().await.map_err(unavailable)?;
+        self.client.delete_item().table_name(&self.keys_table).set_key(Some(key)).send().await?;
         Ok(())
     }
 
@@ -135,11 +134,10 @@ impl Store {
             let delete = Delete::builder()
                 .table_name(&self.keys_table)
                 .set_key(Some(Key::ring(half, slot).to_attributes()))
-                .build()
-                .map_err(unavailable)?;
+                .build()?;
             transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
         }
-        transaction.send().await.map_err(unavailable)?;
+        transaction.send().await?;
         Ok(())
     }
 
@@ -169,7 +167,7 @@ impl Store {
         if !attributes.is_empty() {
             query = query.projection_expression(attributes.join(","));
         }
-        let answer = query.send().await.map_err(unavailable)?;
+        let answer = query.send().await?;
         let items = answer.items.unwrap_or_default().into_iter().map(Item::from_attributes);
         items
             .map(|item| {

@@ -22,6 +22,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use thiserror::Error;
 
@@ -32,9 +34,17 @@ use crate::{base64url, random};
 /// The database did not do what was asked.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// It did not answer, or not in time, or refused: nothing is known to be done, and the request may be repeated.
+    /// It did not answer, or not in time: nothing is known to be done, and the request may be repeated.
     #[error("the database is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It refused, for now or for good. What it says of it is not kept, as its words may quote whole items.
+    #[error("the database refused: {code}, request {request_id}")]
+    Refused {
+        /// The name of the error.
+        code: String,
+        /// What AWS's support asks for.
+        request_id: String,
+    },
     /// An item lacks an attribute, or holds one that cannot be read.
     #[error("attribute {attribute} of an item cannot be read")]
     Corrupt {
@@ -43,9 +53,25 @@ pub enum StoreError {
     },
 }
 
-/// Wraps whatever the SDK reports.
-fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-    StoreError::Unavailable(error.into())
+impl<E> From<SdkError<E>> for StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E>) -> Self {
+        match error.as_service_error() {
+            Some(refusal) => Self::Refused {
+                code: refusal.code().unwrap_or("no code").to_owned(),
+                request_id: refusal.meta().request_id().unwrap_or_default().to_owned(),
+            },
+            None => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+impl From<BuildError> for StoreError {
+    fn from(error: BuildError) -> Self {
+        Self::Unavailable(error.into())
+    }
 }
 
 /// The two tables.
@@ -76,14 +102,13 @@ impl Store {
                 .projection_expression(projection.join(","))
                 .set_expression_attribute_names(Some(names.collect()));
         }
-        let mut pending = HashMap::from([(self.table.clone(), request.build().map_err(unavailable)?)]);
+        let mut pending = HashMap::from([(self.table.clone(), request.build()?)]);
         let mut items = Vec::with_capacity(keys.len());
         for attempt in 0..BATCH_ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(BATCH_BACKOFF * 2_u32.pow(attempt)).await;
             }
-            let answer =
-                self.client.batch_get_item().set_request_items(Some(pending)).send().await.map_err(unavailable)?;
+            let answer = self.client.batch_get_item().set_request_items(Some(pending)).send().await?;
             let found = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
             items.extend(found.into_iter().map(Item::from_attributes));
             pending = answer.unprocessed_keys.unwrap_or_default();
@@ -91,7 +116,7 @@ impl Store {
                 return Ok(items);
             }
         }
-        Err(unavailable("keys of a batch stayed unprocessed"))
+        Err(StoreError::Unavailable("keys of a batch stayed unprocessed".into()))
     }
 }
 
@@ -117,4 +142,29 @@ fn string(text: impl Into<String>) -> AttributeValue {
 /// `N`.
 fn number(number: impl Into<u64>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_dynamodb::operation::put_item::PutItemError;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    #[test]
+    fn what_the_database_says_of_an_item_is_not_kept() {
+        let words = ErrorMetadata::builder()
+            .code("ValidationException")
+            .message("Value 'email=ann@example.com' failed to satisfy constraint")
+            .custom("aws_request_id", "REQUEST-7")
+            .build();
+        let response =
+            aws_smithy_runtime_api::http::Response::new(StatusCode::try_from(400).expect("a status"), SdkBody::empty());
+        let error = StoreError::from(SdkError::service_error(PutItemError::generic(words), response));
+        assert_eq!(error.to_string(), "the database refused: ValidationException, request REQUEST-7");
+        assert!(!format!("{error:?}").contains("ann@"), "{error:?}");
+        assert!(std::error::Error::source(&error).is_none());
+    }
 }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, unavailable};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string};
 use crate::account::{Epoch, UserId};
 use crate::clock::Timestamp;
 use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
@@ -32,8 +32,7 @@ impl Store {
             .key_condition_expression("pk = :partition")
             .expression_attribute_values(":partition", string(Key::sessions_of(user_id)))
             .send()
-            .await
-            .map_err(unavailable)?;
+            .await?;
         answer.items.unwrap_or_default().into_iter().map(|item| from_item(&Item::from_attributes(item))).collect()
     }
 
@@ -41,21 +40,18 @@ impl Store {
     pub async fn create_session(&self, session: &Session, replaced: &[SessionRef]) -> Result<(), StoreError> {
         let item = to_item(session).into_attributes();
         if replaced.is_empty() {
-            self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await.map_err(unavailable)?;
+            self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await?;
             return Ok(());
         }
-        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build().map_err(unavailable)?;
+        let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
         let mut transaction =
             self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
         for old in replaced {
-            let delete = Delete::builder()
-                .table_name(&self.table)
-                .set_key(Some(Key::session(*old).to_attributes()))
-                .build()
-                .map_err(unavailable)?;
+            let delete =
+                Delete::builder().table_name(&self.table).set_key(Some(Key::session(*old).to_attributes())).build()?;
             transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
         }
-        transaction.send().await.map_err(unavailable)?;
+        transaction.send().await?;
         Ok(())
     }
 
@@ -105,7 +101,7 @@ impl Store {
                     let is_own = item.find_text(WRITTEN_BY) == Some(&call);
                     Ok(if is_own { Rotation::Rotated(session) } else { Rotation::Refused(session) })
                 }
-                _ => Err(unavailable(error)),
+                _ => Err(error.into()),
             },
         }
     }
@@ -131,7 +127,7 @@ impl Store {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(unavailable(error)),
+                _ => Err(error.into()),
             },
         }
     }
@@ -143,8 +139,7 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(Key::session(session).to_attributes()))
             .send()
-            .await
-            .map_err(unavailable)?;
+            .await?;
         Ok(())
     }
 }

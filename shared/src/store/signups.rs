@@ -2,15 +2,16 @@
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, unavailable, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, users};
 use crate::account::{
-    CODE_LIFETIME, EmailAddress, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN, SIGNUP_LIFETIME,
-    User, UserId, Username,
+    CODE_LIFETIME, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN,
+    SIGNUP_LIFETIME, User, UserId, Username,
 };
 use crate::clock::Timestamp;
 use crate::locale::Locale;
@@ -63,8 +64,7 @@ impl Store {
             .table_name(&self.table)
             .set_item(Some(to_item(pending).into_attributes()))
             .send()
-            .await
-            .map_err(unavailable)?;
+            .await?;
         Ok(())
     }
 
@@ -77,8 +77,7 @@ impl Store {
             .set_key(Some(Key::signup(id).to_attributes()))
             .consistent_read(true)
             .send()
-            .await
-            .map_err(unavailable)?;
+            .await?;
         let pending = answer.item.map(|item| from_item(&Item::from_attributes(item))).transpose()?;
         Ok(pending.filter(|pending| now < pending.expires_at))
     }
@@ -103,30 +102,45 @@ impl Store {
             .expression_attribute_values(":mac", string(signup_id_mac.to_text()))
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
-            .expression_attribute_values(":now", number(now.unix()))
-            .return_values(ReturnValue::AllNew);
-        match update.send().await {
-            Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(unavailable(error)),
-            },
-        }
+            .expression_attribute_values(":now", number(now.unix()));
+        spend(update).await
+    }
+
+    /// Spends one guess of a sign-up's password, before anything is compared, and returns the sign-up; `None` when it
+    /// has ended, no guess is left, or `token_mac` is not its newest link's (that spends nothing).
+    pub async fn spend_password_attempt(
+        &self,
+        id: PendingId,
+        token_mac: Mac,
+        now: Timestamp,
+    ) -> Result<Option<PendingSignup>, StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::signup(id).to_attributes()))
+            .condition_expression("token_mac = :mac AND password_attempts > :zero AND expires_at > :now")
+            .update_expression("SET password_attempts = password_attempts - :one")
+            .expression_attribute_values(":mac", string(token_mac.to_text()))
+            .expression_attribute_values(":zero", number(0_u32))
+            .expression_attribute_values(":one", number(1_u32))
+            .expression_attribute_values(":now", number(now.unix()));
+        spend(update).await
     }
 
     /// Gives a guess back to whoever guessed right, so that the same request may be repeated if its answer was lost.
     /// Wrong guesses are never given back.
-    pub async fn restore_code_attempt(&self, id: PendingId) -> Result<(), StoreError> {
+    pub async fn restore_attempt(&self, id: PendingId, guess: Guess) -> Result<(), StoreError> {
+        let attempts = attempts(guess);
         self.client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression("attribute_exists(pk)")
-            .update_expression("SET code_attempts = code_attempts + :one")
+            .update_expression(format!("SET {attempts} = {attempts} + :one"))
             .expression_attribute_values(":one", number(1_u32))
             .send()
-            .await
-            .map_err(unavailable)?;
+            .await?;
         Ok(())
     }
 
@@ -183,7 +197,7 @@ impl Store {
                         Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.expires_at, now))
                     }))
                 }
-                _ => Err(unavailable(error)),
+                _ => Err(error.into()),
             },
         }
     }
@@ -211,7 +225,7 @@ impl Store {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(unavailable(error)),
+                _ => Err(error.into()),
             },
         }
     }
@@ -252,7 +266,7 @@ impl Store {
                     let wait = wait(item.number("mails")?, item.time("mailed_at")?, item.time("expires_at")?, now);
                     Ok(Resend::NotYet(wait))
                 }
-                _ => Err(unavailable(error)),
+                _ => Err(error.into()),
             },
         }
     }
@@ -261,14 +275,14 @@ impl Store {
     /// as a whole if the address or the name has an owner by now. The first session is stored beside it: should the
     /// transaction fail, that session belongs to nobody, and nobody can use it.
     ///
-    /// `by_code` gives back the guess that was right.
+    /// `guess`, which was right, is given back.
     pub async fn create_account(
         &self,
         account: &Account<'_>,
         pending: &PendingSignup,
-        by_code: bool,
+        guess: Option<Guess>,
     ) -> Result<(), AccountError> {
-        let transaction = self.create_user(account.user, account.password_hash, pending, by_code);
+        let transaction = self.create_user(account.user, account.password_hash, pending, guess);
         let (created, session) = tokio::join!(transaction, self.create_session(account.session, &[]));
         created?;
         session?;
@@ -280,7 +294,7 @@ impl Store {
         user: &User,
         password_hash: &PasswordHash,
         pending: &PendingSignup,
-        by_code: bool,
+        guess: Option<Guess>,
     ) -> Result<(), AccountError> {
         let owner = |key: &Key| Item::new(key).with_text("user_id", user.id.to_string());
         let puts = [
@@ -289,16 +303,19 @@ impl Store {
             (owner(&Key::username(&user.username)), "attribute_not_exists(pk)"),
             (users::to_item(user, password_hash), "attribute_not_exists(pk)"),
         ];
-        let complete = Update::builder()
+        let mut complete = Update::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(pending.id).to_attributes()))
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(completed)")
-            .update_expression("SET completed = :user, code_attempts = code_attempts + :given_back")
+            .update_expression("SET completed = :user")
             .expression_attribute_values(":user", string(user.id.to_string()))
-            .expression_attribute_values(":given_back", number(u32::from(by_code)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .map_err(unavailable)?;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if let Some(attempts) = guess.map(attempts) {
+            complete = complete
+                .update_expression(format!("SET completed = :user, {attempts} = {attempts} + :one"))
+                .expression_attribute_values(":one", number(1_u32));
+        }
+        let complete = complete.build().map_err(StoreError::from)?;
         let mut transaction =
             self.client.transact_write_items().transact_items(TransactWriteItem::builder().update(complete).build());
         for (item, condition) in puts {
@@ -307,16 +324,35 @@ impl Store {
                 .set_item(Some(item.into_attributes()))
                 .condition_expression(condition)
                 .build()
-                .map_err(unavailable)?;
+                .map_err(StoreError::from)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
         let Err(error) = transaction.send().await else { return Ok(()) };
         match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                Err(refusal(cancelled.cancellation_reasons())?.unwrap_or_else(|| unavailable(error).into()))
+                Err(refusal(cancelled.cancellation_reasons())?.unwrap_or_else(|| StoreError::from(error).into()))
             }
-            _ => Err(unavailable(error).into()),
+            _ => Err(StoreError::from(error).into()),
         }
+    }
+}
+
+/// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
+async fn spend(update: UpdateItemFluentBuilder) -> Result<Option<PendingSignup>, StoreError> {
+    match update.return_values(ReturnValue::AllNew).send().await {
+        Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// The attribute that counts what is left.
+const fn attempts(guess: Guess) -> &'static str {
+    match guess {
+        Guess::Code => "code_attempts",
+        Guess::Password => "password_attempts",
     }
 }
 
@@ -354,6 +390,7 @@ fn to_item(pending: &PendingSignup) -> Item {
         .with_text("code_mac", pending.code_mac.to_text())
         .with_time("code_expires_at", pending.code_expires_at)
         .with_number("code_attempts", pending.code_attempts)
+        .with_number("password_attempts", pending.password_attempts)
         .with_number("mails", pending.mails)
         .with_time("mailed_at", pending.mailed_at)
         .with_number("decoy", u32::from(pending.decoy))
@@ -373,6 +410,7 @@ fn from_item(item: &Item) -> Result<PendingSignup, StoreError> {
         code_mac: item.parsed("code_mac", Mac::from_text)?,
         code_expires_at: item.time("code_expires_at")?,
         code_attempts: item.number("code_attempts")?,
+        password_attempts: item.number("password_attempts")?,
         mails: item.number("mails")?,
         mailed_at: item.time("mailed_at")?,
         expires_at: item.time("expires_at")?,

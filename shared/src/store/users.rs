@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, sessions, string, unavailable};
+use super::{Store, StoreError, number, sessions, string};
 use crate::account::{EmailAddress, Epoch, PasswordHash, Status, User, UserId, Username};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
@@ -104,8 +104,7 @@ impl Store {
             .expression_attribute_values(":until", number(until.unix()))
             .expression_attribute_values(":reason", string(reason.as_str()))
             .send()
-            .await
-            .map_err(unavailable)?;
+            .await?;
         Ok(())
     }
 
@@ -158,7 +157,7 @@ impl Store {
             .expression_attribute_values(":old", string(old.as_phc()))
             .expression_attribute_values(":new", string(new.as_phc()));
         match update.send().await {
-            Err(error) if !is_condition_failure(error.as_service_error()) => Err(unavailable(error)),
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -174,7 +173,7 @@ impl Store {
             .update_expression("SET epoch = epoch + :one")
             .expression_attribute_values(":one", number(1_u32));
         match update.send().await {
-            Err(error) if !is_condition_failure(error.as_service_error()) => Err(unavailable(error)),
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -190,7 +189,7 @@ impl Store {
                 request = request.expression_attribute_names(placeholder, *name);
             }
         }
-        let answer = request.send().await.map_err(unavailable)?;
+        let answer = request.send().await?;
         Ok(answer.item.map(Item::from_attributes))
     }
 }

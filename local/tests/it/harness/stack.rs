@@ -57,7 +57,7 @@ impl Stack {
     /// Another instance of the same deployment: the same database, clock and API URL, and nothing in memory yet. Its
     /// mailbox is its own.
     pub(crate) async fn another_instance(&self, parameters: &[(&str, &str)]) -> Self {
-        let endpoint = self.proxy.as_ref().map_or_else(|| self.database(), DynamoProxy::endpoint).to_owned();
+        let endpoint = self.dynamodb().to_owned();
         let mut options = options(parameters);
         options.parameters.push(("ApiUrl".to_owned(), self.origin.clone()));
         let options = Options { dynamodb_endpoint: Some(endpoint), clock: self.clock.clone(), ..options };
@@ -84,6 +84,11 @@ impl Stack {
 
     pub(crate) fn proxy(&self) -> &DynamoProxy {
         self.proxy.as_ref().expect("a stack with a proxy")
+    }
+
+    /// Where the functions reach the database: through the proxy, if there is one.
+    pub(crate) fn dynamodb(&self) -> &str {
+        self.proxy.as_ref().map_or_else(|| self.database(), DynamoProxy::endpoint)
     }
 
     /// The endpoint of the database that the test brought.
