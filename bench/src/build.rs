@@ -13,8 +13,8 @@ pub(crate) fn release() -> PathBuf {
     program.parent().expect("its folder").to_owned()
 }
 
-/// The release binaries of functions and references.
-pub(crate) fn binaries(functions: &[String]) {
+/// The release binaries of functions and references; the stock one takes minutes more.
+pub(crate) fn binaries(functions: &[String], with_stock: bool) {
     let target = release().join("..");
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--release", "--locked", "--package", "references", "--target-dir"]).arg(&target);
@@ -22,6 +22,9 @@ pub(crate) fn binaries(functions: &[String]) {
         command.args(["--package", function]);
     }
     run(command.current_dir(workspace()));
+    if !with_stock {
+        return;
+    }
     let stock = workspace().join("bench/references/stock/Cargo.toml");
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--release", "--locked", "--manifest-path"]).arg(stock);

@@ -4,7 +4,8 @@
 //! Each program is spawned again and again, all of them in turns, as the machine is never quiet: what is compared are
 //! medians of one run, and ratios of them. CPU time is read from the process's own clock at the moment it asks the
 //! Runtime API for its next event, by [`lambda`]; [`stage`] is what it acts on. `cargo run --release -p bench -- cost`
-//! writes the tables of `docs/cost.md`.
+//! writes the tables of `docs/cost.md`; `-- NAME…` measures the programs of these names alone, without gates, and writes
+//! nothing.
 
 #![expect(clippy::print_stdout, reason = "tables are what it is for")]
 
@@ -26,6 +27,9 @@ use subjects::Subject;
 
 /// Spawns of each program.
 const SPAWNS: usize = 25;
+
+/// The argument that has this program measure the first hash of a process.
+const FIRST_HASH: &str = "first-hash";
 
 /// What was measured of a program; medians.
 #[derive(Clone, Debug)]
@@ -60,17 +64,26 @@ struct Sample {
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|argument| argument == FIRST_HASH) {
+        println!("{}", hash_cpu(1).await);
+        return ExitCode::SUCCESS;
+    }
     println!("Building; the first time takes a while.");
     let mut stage = Stage::set().await;
-    let functions: Vec<String> = stage.environments().into_keys().collect();
-    build::binaries(&functions);
-    if std::env::args().nth(1).as_deref() == Some("cost") {
+    let names = if arguments.first().is_some_and(|argument| argument == "cost") { &[][..] } else { &arguments };
+    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let functions: Vec<String> = stage.environments().into_keys().filter(|name| is_wanted(name)).collect();
+    build::binaries(&functions, is_wanted("stock"));
+    if arguments.first().is_some_and(|argument| argument == "cost") {
         let tables = cost::tables(&mut stage).await;
         println!("{tables}");
         report::replace_tables(&stage::workspace().join("docs/cost.md"), &tables);
         return ExitCode::SUCCESS;
     }
-    let mut subjects = subjects::all(&mut stage, build::node(), build::python()).await;
+    let (node, python) = if names.is_empty() { (build::node(), build::python()) } else { (None, None) };
+    let mut subjects = subjects::all(&mut stage, node, python).await;
+    subjects.retain(|subject| is_wanted(&subject.name));
 
     println!("Measuring {} programs, {SPAWNS} spawns of each.", subjects.len());
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
@@ -81,7 +94,18 @@ async fn main() -> ExitCode {
     }
     let figures: Vec<Figures> =
         subjects.iter().zip(&samples).map(|(subject, samples)| summarise(subject, samples)).collect();
-    let hashing = report::Hashing { ours: hash_cpu().await, rivals: rival_hashes(), verification: verification_cpu() };
+    if !names.is_empty() {
+        for figures in figures {
+            println!("{figures:?}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let hashing = report::Hashing {
+        ours: hash_cpu(40).await,
+        first: first_hash_cpu(),
+        rivals: rival_hashes(),
+        verification: verification_cpu(),
+    };
     let report = report::Report::new(figures, hashing);
     println!("{}", report.text());
     let path = stage::workspace().join("docs/performance.md");
@@ -137,17 +161,27 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Milliseconds of CPU for one hash by the functions' own hasher, with a reused buffer.
-async fn hash_cpu() -> f64 {
+async fn hash_cpu(rounds: usize) -> f64 {
     let hasher = PasswordHasher::new(Hashing::Inline);
-    let mut rounds = Vec::new();
-    for _ in 0..40 {
+    let mut found = Vec::new();
+    for _ in 0..rounds {
         let candidate = CandidatePassword::new(stage::PASSWORD.to_owned());
         let password = candidate.to_compare().expect("a password");
         let before = thread_cpu();
         hasher.hash(password).await.expect("a hash");
-        rounds.push(thread_cpu() - before);
+        found.push(thread_cpu() - before);
     }
-    median(rounds)
+    median(found)
+}
+
+/// The same for the first hash of a process, whose buffer is new: that costs a page fault for each of 4,864 pages.
+fn first_hash_cpu() -> f64 {
+    let program = std::env::current_exe().expect("this program's path");
+    let spawn = |_| {
+        let output = Command::new(&program).arg(FIRST_HASH).output().expect("a process").stdout;
+        String::from_utf8(output).ok().and_then(|text| text.trim().parse().ok()).expect("a number")
+    };
+    median((0..SPAWNS).map(spawn).collect())
 }
 
 fn thread_cpu() -> f64 {

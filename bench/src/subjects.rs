@@ -8,7 +8,7 @@ use crate::build;
 use crate::lambda::{Program, Running};
 use crate::stage::{Stage, event, text};
 
-/// Warm invocations of each spawn, and of those that hash passwords.
+/// Warm invocations of each spawn, and of those that hash a password or need one hashed beforehand.
 const WARM: usize = 40;
 const WARM_HASHING: usize = 6;
 
@@ -92,7 +92,7 @@ fn references(stage: &Stage) -> Vec<Subject> {
 /// The functions. Sign-ups for `verify` are prepared for [`crate::SPAWNS`] spawns.
 pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
     let (session, ended, refreshed) = (stage.sign_in().await, stage.sign_in().await, stage.sign_in().await);
-    stage.prepare_verifications(crate::SPAWNS * (WARM + 1)).await;
+    stage.prepare_verifications(crate::SPAWNS * (WARM_HASHING + 1)).await;
     let logout = with_body("logout.json", &json!({ "refresh": ended["refresh"] }));
     let bearer = |file| Script::Same(with_bearer(file, &session["access"]));
     let scripts: [(&str, Script, Expectation); 11] = [
@@ -106,7 +106,7 @@ pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
         ("rotate-keys", Script::Same(json!({})), |answer| answer["created"] == 0),
         ("sessions", bearer("sessions.json"), SUCCESS),
         ("signup", Script::New(|stage| with_body("signup.json", &stage.signup())), SUCCESS),
-        ("verify", Script::New(|stage| with_body("verify.json", &stage.verification())), SUCCESS),
+        ("verify", Script::New(|stage| with_body("verify-invalid-code.json", &stage.verification())), SUCCESS),
     ];
     let subjects = scripts.map(|(name, script, expects)| binary(stage, name, name, script, expects));
     subjects.into()
@@ -116,7 +116,7 @@ pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
 fn binary(stage: &Stage, name: &str, function: &str, script: Script, expects: Expectation) -> Subject {
     let environment = stage.environments()[function].clone();
     let program = Program { path: build::release().join(name), arguments: Vec::new(), environment };
-    let warm = if matches!(name, "login" | "signup") { WARM_HASHING } else { WARM };
+    let warm = if matches!(name, "login" | "signup" | "verify") { WARM_HASHING } else { WARM };
     Subject { name: name.to_owned(), program, is_binary: true, warm, script, expects }
 }
 
