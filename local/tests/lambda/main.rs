@@ -135,6 +135,7 @@ impl Deployment {
             environment.insert("AWS_ENDPOINT_URL_SESV2".to_owned(), data.ses_endpoint().to_owned());
             let bootstrap = build.join(&logical_ids[folder]).join("bootstrap");
             assert!(bootstrap.exists(), "{} is not built", bootstrap.display());
+            assert!(unwinds(&bootstrap), "{} would end at a panic", bootstrap.display());
             functions.insert(folder.clone(), Emulated::start(&rie, &bootstrap, &environment));
         }
         let extra = functions.iter().map(|(folder, binary)| (folder.clone(), binary.function(&http))).collect();
@@ -175,6 +176,13 @@ impl Deployment {
         assert_eq!(got, status, "GET {path}: {answer}");
         answer
     }
+}
+
+/// Whether a panic can be caught, as the runtime does, to answer 500 and go on. cargo-lambda builds programs that end
+/// at once, unless the workspace's profile says otherwise.
+fn unwinds(binary: &Path) -> bool {
+    let name = b"_Unwind_RaiseException";
+    std::fs::read(binary).expect("the binary").windows(name.len()).any(|bytes| bytes == name)
 }
 
 /// The logical id of each function's folder, which `sam build` names its output by.
