@@ -4,6 +4,7 @@
 //! start; the Lambda service tells region and credentials in the environment, and its endpoints chain to Amazon's own
 //! roots, which are baked in (docs/decisions/0003-hand-built-sdk-clients.md).
 
+use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -18,6 +19,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 
@@ -129,7 +131,19 @@ fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .tls_context(tls)
-        .build_https()
+        .build_with_resolver(InPlaceResolver)
+}
+
+/// Looks names up on the calling thread, as the only request that an instance serves has nothing else to do: a thread
+/// for it, the default, costs more than the answer. The local stack has addresses, not names.
+#[derive(Clone, Debug)]
+struct InPlaceResolver;
+
+impl ResolveDns for InPlaceResolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        let found = (name, 0).to_socket_addrs().map(|addresses| addresses.map(|address| address.ip()).collect());
+        DnsFuture::ready(found.map_err(ResolveDnsError::new))
+    }
 }
 
 /// Has the SDK retry what another transaction in flight stopped, which it takes for final by itself: nothing was

@@ -1,51 +1,60 @@
 //! A `User-Agent` in plain words: "Chrome on Windows".
 //!
-//! The rules are those of uap-core (github.com/ua-parser/uap-core, Apache-2.0) that today's browsers meet, as the crate
-//! `ua-parser` runs them. All of its thousand rules would take some 50 ms to load; these take a few, on the first list
-//! with a browser in it. `data/user-agents.txt` says which agents are told apart, and is what the test reads.
+//! The rules are those of uap-core (github.com/ua-parser/uap-core, Apache-2.0) that today's browsers meet. All of its
+//! thousand rules would take some 50 ms to load; these take a few, on the first list with a browser in it, and by
+//! `regex-lite`, which the SDK brings anyway, they add nothing to the binary: `ua-parser` added 0.5 MB of zip.
+//! `data/user-agents.txt` says which agents are told apart, and is what the test reads.
 //!
 //! What comes out is made of our own words, or of an app's name in plain characters: an agent is whatever the client
 //! wrote.
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
-use ua_parser::{os, user_agent};
+use regex_lite::Regex;
+use serde::{Deserialize, Deserializer};
 
 /// What is said of an agent that says nothing.
 const UNKNOWN: &str = "Unknown device";
 /// The longest name of an app that is shown, in characters.
 const LONGEST_NAME: usize = 40;
 
+/// The first rule that fits counts.
 #[derive(Deserialize)]
 struct Rules {
-    user_agent_parsers: Vec<user_agent::Parser<'static>>,
-    os_parsers: Vec<os::Parser<'static>>,
+    user_agent_parsers: Vec<Rule>,
+    os_parsers: Vec<Rule>,
 }
 
-struct Parser {
-    browsers: user_agent::Extractor<'static>,
-    systems: os::Extractor<'static>,
+#[derive(Deserialize)]
+struct Rule {
+    #[serde(deserialize_with = "regex")]
+    regex: Regex,
+    /// The name; else it is what the expression captures first.
+    #[serde(alias = "family_replacement", alias = "os_replacement")]
+    name: Option<String>,
 }
 
-impl Parser {
-    fn new() -> Option<Self> {
-        let rules: Rules = serde_json::from_str(include_str!("../data/rules.json")).ok()?;
-        let browsers = user_agent::Builder::new().push_all(rules.user_agent_parsers).ok()?.build().ok()?;
-        let systems = os::Builder::new().push_all(rules.os_parsers).ok()?.build().ok()?;
-        Some(Self { browsers, systems })
-    }
+fn regex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
+    Regex::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
-static PARSER: LazyLock<Option<Parser>> = LazyLock::new(Parser::new);
+static RULES: LazyLock<Option<Rules>> = LazyLock::new(|| serde_json::from_str(include_str!("../data/rules.json")).ok());
+
+/// The name that the first fitting rule gives to an agent.
+fn name<'a>(rules: &'a [Rule], agent: &'a str) -> Option<&'a str> {
+    rules.iter().find_map(|rule| {
+        let captures = rule.regex.captures(agent)?;
+        rule.name.as_deref().or_else(|| Some(captures.get(1)?.as_str()))
+    })
+}
 
 /// The program of an agent, and what it runs on as far as that is known.
 pub(crate) fn words(agent: &str) -> String {
     // All browsers call themselves Mozilla first; an app begins with its own name (RFC 9110 §10.1.5).
     let (program, system) = match agent.strip_prefix("Mozilla/") {
         None => (app(agent).map(str::to_owned), system_by_name(agent)),
-        Some(_) => match PARSER.as_ref() {
-            Some(parser) => (browser(parser, agent), system(parser, agent)),
+        Some(_) => match RULES.as_ref() {
+            Some(rules) => (browser(rules, agent), system(rules, agent)),
             None => (None, None),
         },
     };
@@ -58,16 +67,16 @@ pub(crate) fn words(agent: &str) -> String {
 }
 
 /// A browser's name without the distinctions that only its makers care for.
-fn browser(parser: &Parser, agent: &str) -> Option<String> {
-    let family = parser.browsers.extract(agent)?.family;
+fn browser(rules: &Rules, agent: &str) -> Option<String> {
+    let family = name(&rules.user_agent_parsers, agent)?;
     if family.contains("WebView") {
         return Some("Web view".to_owned());
     }
     Some(family.replace("Mobile", "").replace("iOS", "").split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-fn system(parser: &Parser, agent: &str) -> Option<&'static str> {
-    match &*parser.systems.extract(agent)?.os {
+fn system(rules: &Rules, agent: &str) -> Option<&'static str> {
+    match name(&rules.os_parsers, agent)? {
         "iOS" if agent.contains("iPad") => Some("iPad"),
         "iOS" => Some("iPhone"),
         "Mac OS X" => Some("Mac"),
