@@ -28,7 +28,8 @@ pub(crate) fn binaries(functions: &[String], with_stock: bool) {
     let stock = workspace().join("bench/references/stock/Cargo.toml");
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--release", "--locked", "--manifest-path"]).arg(stock);
-    run(command.arg("--target-dir").arg(target.join("stock")));
+    // From elsewhere, where the settings of this workspace (`.cargo/config.toml`) do not count.
+    run(command.arg("--target-dir").arg(target.join("stock")).current_dir(std::env::temp_dir()));
 }
 
 /// The bundle of the Node.js reference, where there is Node.js.
