@@ -16,6 +16,10 @@ import { createTimer } from './timer.js';
 /**
  * What the store holds: one value, replaced in one step, by whoever has the lock alone.
  *
+ * Browsers keep a copy of the storage in each process and bring it up to date a moment later, so that a tab which waited
+ * for the lock may read the value before. It refreshes or signs out once more then, which costs a request and nothing
+ * else.
+ *
  * The pending key belongs to the refresh from this `n` and leaves with it. `n` stands for the session's generation,
  * which no script can see in a cookie; it rises with each stored answer, across sessions too.
  */

@@ -37,6 +37,18 @@ test('30 idle minutes sign out, not a minute earlier, in every tab, once, and on
   assert.equal(world.server.count('POST /logout'), 1);
 });
 
+test('tabs that read what was stored a moment ago sign out once more, and tell it once', async () => {
+  const world = new World();
+  world.storingTakes = 5;
+  const tabs = await signedIn(world, false, 3);
+  await world.run(30 * MINUTE);
+  assert.deepEqual(reasons(tabs), [['idle'], ['idle'], ['idle']]);
+  assert.equal(world.server.sessions.size, 0);
+  assert.equal(world.jar.size, 0);
+  const logouts = world.server.count('POST /logout');
+  assert.ok(logouts > 1 && logouts <= 3, `${logouts} log-outs`);
+});
+
 test('an active person stays signed in until the session has its last day, whatever the date says', async () => {
   const world = new World();
   const tabs = await signedIn(world, false, 2);

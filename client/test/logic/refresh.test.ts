@@ -164,6 +164,22 @@ for (const kind of KINDS) {
     assertSignedIn(world, tabs);
   });
 
+  for (const storingTakes of [5, 100]) {
+    test(`${kind}: tabs that read what was stored ${storingTakes} ms ago ask once more, and lose nothing`, async () => {
+      const world = new World();
+      world.storingTakes = storingTakes;
+      const tabs = await signedIn(world, kind, 4);
+      await world.run(1000);
+      for (let time = 0; time < 3; time++) {
+        const all = await world.until(Promise.all(tabs.map(({ client }) => client.refresh())));
+        assert.deepEqual(all, [true, true, true, true]);
+        await world.run(1000);
+        assertSignedIn(world, tabs);
+      }
+      assert.ok(world.server.count('POST /refresh') > 3, 'it happened');
+    });
+  }
+
   test(`${kind}: eight tabs meet an ended token together: one refresh, eight answers`, async () => {
     const world = new World();
     const tabs = await signedIn(world, kind, 8);

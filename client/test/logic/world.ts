@@ -36,6 +36,8 @@ export class World {
   online = true;
   /** Milliseconds from one tab to another. */
   newsTake = 1;
+  /** Milliseconds for which the other tabs still read what was stored before; browsers keep a copy in each process. */
+  storingTakes = 0;
   readonly server: Server;
   readonly jar = new Map<string, { value: string; expiresAt: number }>();
   readonly storage = new Map<string, string>();
@@ -148,6 +150,8 @@ export class Tab {
   isVisible = true;
   /** Nothing runs here, and events queue. */
   isFrozen = false;
+  /** What this tab reads until then, though another tab has stored something newer. */
+  private readonly outdated = new Map<string, { value: string | null; until: number }>();
   /** Dies when it next does that. */
   diesAt?: 'store';
   private readonly origin: number;
@@ -167,7 +171,7 @@ export class Tab {
       return seed / 2_147_483_647;
     };
     const storage = {
-      getItem: (key: string) => world.storage.get(key) ?? null,
+      getItem: (key: string) => this.read(key),
       setItem: (key: string, value: string) => {
         if (!this.isAlive) return;
         const entry = key.endsWith(':active') ? {} : JSON.parse(value);
@@ -175,14 +179,12 @@ export class Tab {
           this.kill();
           return;
         }
+        const others = world.tabs.filter((tab) => tab !== this);
+        const until = world.time + world.storingTakes;
+        for (const tab of others) tab.outdated.set(key, { value: tab.read(key), until });
+        this.outdated.delete(key);
         world.storage.set(key, value);
-        world.at(1, () =>
-          world.dispatch(
-            'storage',
-            { key },
-            world.tabs.filter((tab) => tab !== this),
-          ),
-        );
+        world.at(world.storingTakes + 1, () => world.dispatch('storage', { key }, others));
       },
     };
     this.client = createClient({
@@ -229,6 +231,11 @@ export class Tab {
         ...options.platform,
       },
     });
+  }
+
+  private read(key: string): string | null {
+    const outdated = this.outdated.get(key);
+    return outdated && this.world.time < outdated.until ? outdated.value : (this.world.storage.get(key) ?? null);
   }
 
   hear(type: string, detail: object = {}) {
