@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use nix::time::clock_getcpuclockid;
+use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -100,6 +100,12 @@ impl Running {
         serde_json::from_slice(&answer.expect("a server")).unwrap_or_default()
     }
 
+    /// The clock of its CPU time.
+    pub(crate) fn clock(&self) -> ClockId {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a process id"));
+        clock_getcpuclockid(pid).expect("its clock")
+    }
+
     /// The most memory that it ever had, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
@@ -118,9 +124,7 @@ impl Running {
     }
 
     fn cpu(&self) -> Duration {
-        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a process id"));
-        let clock = clock_getcpuclockid(pid).expect("its clock");
-        clock.now().expect("its time").into()
+        self.clock().now().expect("its time").into()
     }
 }
 

@@ -19,17 +19,19 @@ mod subjects;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use lambda::Running;
+use lambda::{Moment, Running};
 use shared::account::CandidatePassword;
 use shared::password_hasher::{Hashing, PasswordHasher};
-use stage::Stage;
+use stage::{Caller, Stage};
 use subjects::Subject;
 
 /// Spawns of each program.
 const SPAWNS: usize = 25;
+/// Hashes of each process that hashes alone; as many in `argon2.c`.
+const HASHES: usize = 9;
 
-/// The argument that has this program measure the first hash of a process.
-const FIRST_HASH: &str = "first-hash";
+/// The argument that has this program hash.
+const HASH: &str = "hash";
 
 /// What was measured of a program; medians.
 #[derive(Clone, Debug)]
@@ -44,6 +46,9 @@ pub(crate) struct Figures {
     pub(crate) cold_cpu: f64,
     /// Milliseconds of CPU of each later invocation.
     pub(crate) warm_cpu: f64,
+    /// The two without the longest stretch from one call of AWS to the next, which is where a password is hashed.
+    pub(crate) cold_rest: f64,
+    pub(crate) warm_rest: f64,
     /// Peak memory in MiB.
     pub(crate) memory: f64,
     /// Size in KiB, of a binary.
@@ -59,14 +64,16 @@ struct Sample {
     first: f64,
     cold_cpu: f64,
     warm_cpu: f64,
+    cold_rest: f64,
+    warm_rest: f64,
     memory: f64,
 }
 
 #[tokio::main(flavor = "multi_thread")]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|argument| argument == FIRST_HASH) {
-        println!("{}", hash_cpu(1).await);
+    if arguments.first().is_some_and(|argument| argument == HASH) {
+        hash().await;
         return ExitCode::SUCCESS;
     }
     println!("Building; the first time takes a while.");
@@ -87,7 +94,12 @@ async fn main() -> ExitCode {
 
     println!("Measuring {} programs, {SPAWNS} spawns of each.", subjects.len());
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
+    let mut programs = hashers();
+    let mut hashes: [Vec<f64>; 3] = Default::default();
     for _ in 0..SPAWNS {
+        for (program, hashes) in programs.iter_mut().zip(&mut hashes) {
+            hashes.extend(program.as_mut().map(hash_cpu_of));
+        }
         for (subject, samples) in subjects.iter_mut().zip(&mut samples) {
             samples.push(measure(subject, &mut stage).await);
         }
@@ -98,14 +110,12 @@ async fn main() -> ExitCode {
         for figures in figures {
             println!("{figures:?}");
         }
+        println!("{hashes:?}");
         return ExitCode::SUCCESS;
     }
-    let hashing = report::Hashing {
-        ours: hash_cpu(40).await,
-        first: first_hash_cpu(),
-        rivals: rival_hashes(),
-        verification: verification_cpu(),
-    };
+    let [ours, library, avx2] = hashes.map(|hashes| (!hashes.is_empty()).then(|| median(hashes)));
+    let ours = ours.expect("our own");
+    let hashing = report::Hashing { ours, rivals: [library, avx2], verification: verification_cpu() };
     let report = report::Report::new(figures, hashing);
     println!("{}", report.text());
     let path = stage::workspace().join("docs/performance.md");
@@ -117,24 +127,37 @@ async fn main() -> ExitCode {
 async fn measure(subject: &mut Subject, stage: &mut Stage) -> Sample {
     let mut running = Running::start(&subject.program).await;
     let ready = running.asks().await;
+    stage.caller.watch(running.clock());
     subject.invoke(&mut running, stage).await;
     let first = running.asks().await;
-    let mut warm = first;
+    let first_stretch = longest_stretch(ready, &stage.caller, first);
+    let (mut warm, mut warm_stretches) = (first, Duration::ZERO);
     for _ in 0..subject.warm {
         subject.invoke(&mut running, stage).await;
-        warm = running.asks().await;
+        let before = std::mem::replace(&mut warm, running.asks().await);
+        warm_stretches += longest_stretch(before, &stage.caller, warm);
     }
     let memory = running.peak_memory();
     running.stop().await;
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let (rounds, memory) = (subject.warm as f64, memory as f64);
+    let warm_cpu = warm.cpu.saturating_sub(first.cpu);
     Sample {
         init: ms(ready.wall),
         first: ms(first.wall.saturating_sub(ready.wall)),
         cold_cpu: ms(first.cpu),
-        warm_cpu: ms(warm.cpu.saturating_sub(first.cpu)) / subject.warm as f64,
-        memory: memory as f64 / 1024.0,
+        warm_cpu: ms(warm_cpu) / rounds,
+        cold_rest: ms(first.cpu.saturating_sub(first_stretch)),
+        warm_rest: ms(warm_cpu.saturating_sub(warm_stretches)) / rounds,
+        memory: memory / 1024.0,
     }
+}
+
+/// The most CPU time of an invocation from one call to the next, or to its begin or end.
+fn longest_stretch(begin: Moment, caller: &Caller, end: Moment) -> Duration {
+    let moments: Vec<_> = [begin.cpu].into_iter().chain(caller.calls()).chain([end.cpu]).collect();
+    moments.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or_default()
 }
 
 fn summarise(subject: &Subject, samples: &[Sample]) -> Figures {
@@ -148,6 +171,8 @@ fn summarise(subject: &Subject, samples: &[Sample]) -> Figures {
         first: of(|sample| sample.first),
         cold_cpu: of(|sample| sample.cold_cpu),
         warm_cpu: of(|sample| sample.warm_cpu),
+        cold_rest: of(|sample| sample.cold_rest),
+        warm_rest: of(|sample| sample.warm_rest),
         memory: of(|sample| sample.memory),
         size: binary.map(|path| kib(std::fs::metadata(path).expect("the binary").len())),
         zip: binary.map(|path| kib(build::zipped(path))),
@@ -160,43 +185,37 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Milliseconds of CPU for one hash by the functions' own hasher, with a reused buffer.
-async fn hash_cpu(rounds: usize) -> f64 {
+/// Milliseconds of CPU of each of some hashes by the functions' own hasher, with a reused buffer.
+async fn hash() {
     let hasher = PasswordHasher::new(Hashing::Inline);
-    let mut found = Vec::new();
-    for _ in 0..rounds {
+    for _ in 0..HASHES {
         let candidate = CandidatePassword::new(stage::PASSWORD.to_owned());
         let password = candidate.to_compare().expect("a password");
         let before = thread_cpu();
         hasher.hash(password).await.expect("a hash");
-        found.push(thread_cpu() - before);
+        println!("{}", thread_cpu() - before);
     }
-    median(found)
 }
 
-/// The same for the first hash of a process, whose buffer is new: that costs a page fault for each of 4,864 pages.
-fn first_hash_cpu() -> f64 {
-    let program = std::env::current_exe().expect("this program's path");
-    let spawn = |_| {
-        let output = Command::new(&program).arg(FIRST_HASH).output().expect("a process").stdout;
-        String::from_utf8(output).ok().and_then(|text| text.trim().parse().ok()).expect("a number")
-    };
-    median((0..SPAWNS).map(spawn).collect())
+/// The programs that print what some hashes took: this one, and those with Debian's libargon2 and the C sources with
+/// AVX2, where they could be built.
+fn hashers() -> [Option<Command>; 3] {
+    let mut own = Command::new(std::env::current_exe().expect("this program's path"));
+    own.arg(HASH);
+    let (library, avx2) = build::argon2();
+    [Some(own), library.map(Command::new), avx2.map(Command::new)]
+}
+
+/// The median of what such a program prints.
+fn hash_cpu_of(hasher: &mut Command) -> f64 {
+    let output = hasher.output().expect("a process").stdout;
+    let text = String::from_utf8(output).expect("numbers");
+    median(text.lines().map(|line| line.parse().expect("a number")).collect())
 }
 
 fn thread_cpu() -> f64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
     Duration::from(now).as_secs_f64() * 1e3
-}
-
-/// The same by Debian's libargon2 and by the C sources with AVX2, where they could be built.
-fn rival_hashes() -> [Option<f64>; 2] {
-    let (library, avx2) = build::argon2();
-    [library, avx2].map(|program| {
-        let output = Command::new(program?).output().ok()?;
-        let rounds = String::from_utf8(output.stdout).ok()?;
-        Some(median(rounds.lines().filter_map(|line| line.parse().ok()).collect()))
-    })
 }
 
 /// Milliseconds of CPU for one verification of an ES256 signature, by the library that the functions verify with.

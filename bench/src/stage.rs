@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use local::template::Template;
 use local::{LocalStack, Options};
+use nix::time::ClockId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -25,6 +28,8 @@ pub(crate) struct Stage {
     http: reqwest::Client,
     dynamodb: String,
     ses: String,
+    /// Who calls them.
+    pub(crate) caller: Caller,
     directory: TempDir,
     logins: usize,
     keepers: usize,
@@ -47,11 +52,13 @@ impl Stage {
             let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
             Arc::new(config.expect("a configuration"))
         };
-        let dynamodb = secure(stack.dynamodb_endpoint(), TlsAcceptor::from(config())).await;
-        let ses = secure(stack.ses_endpoint(), TlsAcceptor::from(config())).await;
+        let caller = Caller::default();
+        let dynamodb = secure(stack.dynamodb_endpoint(), TlsAcceptor::from(config()), caller.clone()).await;
+        let ses = secure(stack.ses_endpoint(), TlsAcceptor::from(config()), caller.clone()).await;
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let pending = VecDeque::new();
-        let stage = Self { stack, http, dynamodb, ses, directory, logins: 0, keepers: 0, signups: 0, pending };
+        let (logins, keepers, signups) = (0, 0, 0);
+        let stage = Self { stack, http, dynamodb, ses, caller, directory, logins, keepers, signups, pending };
         for person in 0..PEOPLE + KEEPERS {
             let name = name(person);
             let signup = json!({
@@ -189,22 +196,60 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// The process that is measured, and its CPU time at each of its calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller(Arc<Mutex<Option<Watch>>>);
+
+type Watch = (ClockId, Vec<Duration>);
+
+impl Caller {
+    /// From now on it is the one with this clock.
+    pub(crate) fn watch(&self, clock: ClockId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock, Vec::new()));
+    }
+
+    /// Its CPU time at each call since it was asked last.
+    pub(crate) fn calls(&self) -> Vec<Duration> {
+        let mut caller = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        caller.as_mut().map(|(_, calls)| std::mem::take(calls)).unwrap_or_default()
+    }
+
+    fn called(&self) {
+        if let Some((clock, calls)) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            calls.extend(clock.now().map(Duration::from));
+        }
+    }
+}
+
 /// TLS in front of an endpoint.
-async fn secure(endpoint: &str, tls: TlsAcceptor) -> String {
+async fn secure(endpoint: &str, tls: TlsAcceptor, caller: Caller) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let behind = endpoint.trim_start_matches("http://").to_owned();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            let (tls, behind) = (tls.clone(), behind.clone());
+            let (tls, behind, caller) = (tls.clone(), behind.clone(), caller.clone());
             tokio::spawn(async move {
                 let _ = socket.set_nodelay(true);
-                let (Ok(mut client), Ok(mut server)) = (tls.accept(socket).await, TcpStream::connect(behind).await)
-                else {
+                let (Ok(client), Ok(mut server)) = (tls.accept(socket).await, TcpStream::connect(behind).await) else {
                     return;
                 };
                 let _ = server.set_nodelay(true);
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                let (mut calls, mut answers) = tokio::io::split(client);
+                let (mut from_server, mut to_server) = server.split();
+                let forward = async {
+                    let mut buffer = vec![0; 16 << 10];
+                    while let Ok(length @ 1..) = calls.read(&mut buffer).await {
+                        caller.called();
+                        if to_server.write_all(&buffer[..length]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = forward => {}
+                    _ = tokio::io::copy(&mut from_server, &mut answers) => {}
+                }
             });
         }
     });
