@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use lambda::{Moment, Running};
 use shared::account::CandidatePassword;
-use shared::password_hasher::{Hashing, PasswordHasher};
+use shared::concurrency::Concurrency;
+use shared::password_hasher::PasswordHasher;
 use stage::{Caller, Stage};
 use subjects::Subject;
 
@@ -187,7 +188,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 
 /// Milliseconds of CPU of each of some hashes by the functions' own hasher, with a reused buffer.
 async fn hash() {
-    let hasher = PasswordHasher::new(Hashing::Inline);
+    let hasher = PasswordHasher::new(Concurrency::One);
     for _ in 0..HASHES {
         let candidate = CandidatePassword::new(stage::PASSWORD.to_owned());
         let password = candidate.to_compare().expect("a password");

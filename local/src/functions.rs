@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::aws::Aws;
 use shared::clock::Clock;
+use shared::concurrency::Concurrency;
 use shared::config::{Config, ConfigError};
-use shared::password_hasher::Hashing;
 use shared::runtime::{Endpoint, Platform};
 use thiserror::Error;
 
@@ -78,7 +78,7 @@ impl Functions {
                         .map_err(|source| FunctionError::Config { folder: folder.clone(), source })?;
                     // As roles do in the cloud, credentials tell who asks.
                     let aws = aws.clone().with_access_key_id(folder);
-                    let platform = Platform::new(config, clock.clone(), aws, Hashing::OffThread);
+                    let platform = Platform::new(config, clock.clone(), aws, Concurrency::Many);
                     compose(folder, &platform).ok_or_else(|| FunctionError::Unknown(folder.clone()))?
                 }
             };

@@ -7,6 +7,7 @@ pub mod account;
 pub mod aws;
 mod base64url;
 pub mod clock;
+pub mod concurrency;
 pub mod config;
 pub mod http;
 pub mod locale;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use zeroize::Zeroize;
 
 use crate::account::{Password, PasswordHash};
+use crate::concurrency::Concurrency;
 use crate::random;
 
 /// Memory in KiB.
@@ -22,15 +23,6 @@ const PASSES: u32 = 2;
 /// Lanes.
 const LANES: u32 = 1;
 const OUTPUT: usize = 32;
-
-/// Where the work is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hashing {
-    /// On the calling thread: for a function instance, which serves one request at a time.
-    Inline,
-    /// On a thread for blocking work: for the local stack.
-    OffThread,
-}
 
 /// A password could not be hashed: a stored PHC string that cannot be read, or no memory.
 #[derive(Debug, Error)]
@@ -52,14 +44,14 @@ pub enum Verdict {
 /// Hashes and compares passwords.
 #[derive(Clone)]
 pub struct PasswordHasher {
-    hashing: Hashing,
+    concurrency: Concurrency,
     memory: Arc<Mutex<Vec<Block>>>,
 }
 
 impl PasswordHasher {
-    /// A hasher that works there. Its buffer is made at the first use.
-    pub fn new(hashing: Hashing) -> Self {
-        Self { hashing, memory: Arc::default() }
+    /// A hasher for a process that answers so many requests at a time. Its buffer is made at the first use.
+    pub fn new(concurrency: Concurrency) -> Self {
+        Self { concurrency, memory: Arc::default() }
     }
 
     /// Hashes a new password under a fresh salt.
@@ -124,16 +116,16 @@ impl PasswordHasher {
             memory.iter_mut().for_each(Zeroize::zeroize);
             outcome
         };
-        match self.hashing {
-            Hashing::Inline => locked(),
-            Hashing::OffThread => tokio::task::spawn_blocking(locked).await.map_err(fail)?,
+        match self.concurrency {
+            Concurrency::One => locked(),
+            Concurrency::Many => tokio::task::spawn_blocking(locked).await.map_err(fail)?,
         }
     }
 }
 
 impl std::fmt::Debug for PasswordHasher {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("PasswordHasher").field("hashing", &self.hashing).finish_non_exhaustive()
+        formatter.debug_struct("PasswordHasher").field("concurrency", &self.concurrency).finish_non_exhaustive()
     }
 }
 
@@ -178,8 +170,8 @@ mod tests {
     #[test]
     fn hashes_verify_and_carry_the_parameters() {
         block_on(async {
-            for hashing in [Hashing::Inline, Hashing::OffThread] {
-                let hasher = PasswordHasher::new(hashing);
+            for concurrency in [Concurrency::One, Concurrency::Many] {
+                let hasher = PasswordHasher::new(concurrency);
                 let hash = hasher.hash(password("correct horse")).await.expect("a hash");
                 assert!(hash.as_phc().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_phc());
                 let right = hasher.verify(password("correct horse"), Some(hash.clone())).await;
@@ -197,7 +189,7 @@ mod tests {
         // echo -n "correct horse" | argon2 somesaltsomesalt -id -t 3 -k 4096 -p 1 -l 32 -e
         let phc = "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHRzb21lc2FsdA$acbZCckOfABB/s2U/eE8vrM+V9HWTIj4syKxzIwhax8";
         block_on(async {
-            let hasher = PasswordHasher::new(Hashing::Inline);
+            let hasher = PasswordHasher::new(Concurrency::One);
             let stored = PasswordHash::from_phc(phc.to_owned());
             let (verdict, _) = hasher.verify(password("correct horse"), Some(stored)).await.expect("a verdict");
             assert_eq!(verdict, Verdict::Right { outdated: true });
@@ -207,7 +199,7 @@ mod tests {
     #[test]
     fn the_memory_is_wiped() {
         block_on(async {
-            let hasher = PasswordHasher::new(Hashing::Inline);
+            let hasher = PasswordHasher::new(Concurrency::One);
             hasher.hash(password("correct horse")).await.expect("a hash");
             let memory = hasher.memory.lock().expect("not poisoned");
             assert_eq!(memory.len(), 19_456);

@@ -16,12 +16,13 @@ use tracing::Instrument;
 
 use crate::aws::Aws;
 use crate::clock::Clock;
+use crate::concurrency::Concurrency;
 use crate::config::{AwsEnvironment, Config, ConfigError};
 use crate::http::cookies::Cookies;
 use crate::http::credentials::Inbound;
 use crate::http::{Code, Problem, Response, csrf};
 use crate::mail::Mailer;
-use crate::password_hasher::{Hashing, PasswordHasher};
+use crate::password_hasher::PasswordHasher;
 use crate::store::Store;
 use crate::telemetry;
 use crate::token::{KeyRing, KeyUse};
@@ -38,28 +39,30 @@ pub struct Platform {
     pub clock: Clock,
     /// The clients of AWS.
     pub aws: Aws,
-    /// Where passwords are hashed.
-    pub hashing: Hashing,
+    /// How many requests this process answers at a time.
+    pub concurrency: Concurrency,
+    store: Arc<Store>,
     /// What [`Platform::prime`] loads.
     rings: Arc<Mutex<Vec<Ring>>>,
 }
 
 impl Platform {
     /// The platform of these parts.
-    pub fn new(config: Config, clock: Clock, aws: Aws, hashing: Hashing) -> Self {
-        Self { config: Arc::new(config), clock, aws, hashing, rings: Arc::default() }
+    pub fn new(config: Config, clock: Clock, aws: Aws, concurrency: Concurrency) -> Self {
+        let Config { table_name, keys_table_name, .. } = &config;
+        let store = Store::new(aws.dynamodb(), table_name.clone(), keys_table_name.clone(), concurrency);
+        Self { config: Arc::new(config), clock, aws, concurrency, store: Arc::new(store), rings: Arc::default() }
     }
 
     /// The platform that the Lambda service describes in the environment.
     pub fn from_env() -> Result<Self, ConfigError> {
         let aws = Aws::new(AwsEnvironment::from_env()?);
-        Ok(Self::new(Config::from_env()?, Clock::system(), aws, Hashing::Inline))
+        Ok(Self::new(Config::from_env()?, Clock::system(), aws, Concurrency::One))
     }
 
-    /// The database.
+    /// The database: one client of it for all that a function is made of.
     pub fn store(&self) -> Arc<Store> {
-        let Config { table_name, keys_table_name, .. } = &*self.config;
-        Arc::new(Store::new(self.aws.dynamodb(), table_name.clone(), keys_table_name.clone()))
+        Arc::clone(&self.store)
     }
 
     /// The keys that lie in `store`, with those that nearly every request needs.
@@ -95,7 +98,7 @@ impl Platform {
 
     /// The hasher of passwords.
     pub fn hasher(&self) -> PasswordHasher {
-        PasswordHasher::new(self.hashing)
+        PasswordHasher::new(self.concurrency)
     }
 }
 

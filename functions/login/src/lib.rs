@@ -151,7 +151,7 @@ struct Found {
 /// The user, the stored password and the sessions, in two round trips whether or not there is one.
 async fn find_user(store: &Store, identifier: &Identifier) -> Result<Found, StoreError> {
     let user_id = store.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
-    let (found, sessions) = tokio::join!(store.find_user_with_password(user_id), store.find_sessions(user_id));
+    let (found, sessions) = store.both(store.find_user_with_password(user_id), store.find_sessions(user_id)).await;
     let (user, stored) = found?.unzip();
     Ok(Found { user, stored, sessions: sessions? })
 }

@@ -144,10 +144,8 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     };
 
     let lifetimes = &deps.config.lifetimes;
-    let (rotation, user) = tokio::join!(
-        deps.store.rotate_session(session, presented, key, lifetimes, now),
-        deps.store.find_user(session.user_id),
-    );
+    let rotation = deps.store.rotate_session(session, presented, key, lifetimes, now);
+    let (rotation, user) = deps.store.both(rotation, deps.store.find_user(session.user_id)).await;
     let (stored, decision) = match rotation? {
         Rotation::Rotated(session) => (session.clone(), Decision::Rotate(session)),
         Rotation::Refused(session) => {

@@ -391,7 +391,7 @@ async fn sign_in_again(
     inbound: &Inbound,
     now: Timestamp,
 ) -> Result<(User, Session), VerifyError> {
-    let (user, sessions) = tokio::join!(deps.store.find_user(user_id), deps.store.find_sessions(user_id));
+    let (user, sessions) = deps.store.both(deps.store.find_user(user_id), deps.store.find_sessions(user_id)).await;
     let unchanged =
         |user: &User| user.status == Status::Enabled && user.epoch == Epoch::FIRST && user.email == pending.email;
     let user = user?.filter(unchanged).ok_or(VerifyError::Invalid)?;

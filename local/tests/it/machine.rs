@@ -4,6 +4,7 @@ use serde_json::json;
 use shared::account::{Epoch, UserId};
 use shared::aws::Aws;
 use shared::clock::Timestamp;
+use shared::concurrency::Concurrency;
 use shared::session::{Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, RetryKey, Session, SessionId};
 use shared::store::{Rotation, Store};
 
@@ -18,7 +19,7 @@ const START: Timestamp = Timestamp::from_unix(4_102_444_800);
 
 fn store(stack: &Stack) -> Store {
     let client = Aws::local(stack.database(), stack.database()).dynamodb();
-    Store::new(client, "UsersTable".to_owned(), "KeysTable".to_owned())
+    Store::new(client, "UsersTable".to_owned(), "KeysTable".to_owned(), Concurrency::Many)
 }
 
 fn key(number: u8) -> RetryKey {

@@ -19,6 +19,7 @@ pub use signups::{Account, AccountError, Resend};
 pub use users::{Identifier, Taken, Undeliverable};
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -29,6 +30,7 @@ use thiserror::Error;
 
 use item::{Item, Key};
 
+use crate::concurrency::Concurrency;
 use crate::{base64url, random};
 
 /// The database did not do what was asked.
@@ -75,17 +77,40 @@ impl From<BuildError> for StoreError {
 }
 
 /// The two tables.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Store {
     client: Client,
     table: String,
     keys_table: String,
+    /// Whether the next pair of calls may take two connections.
+    pairs_run_together: AtomicBool,
 }
 
 impl Store {
     /// The tables of these names, through `client`.
-    pub const fn new(client: Client, table: String, keys_table: String) -> Self {
-        Self { client, table, keys_table }
+    pub const fn new(client: Client, table: String, keys_table: String, concurrency: Concurrency) -> Self {
+        let pairs_run_together = AtomicBool::new(matches!(concurrency, Concurrency::Many));
+        Self { client, table, keys_table, pairs_run_together }
+    }
+
+    /// What two calls answer that do not depend on each other: together, except for the first such pair of an
+    /// instance. That has one open connection, from loading its keys; a second one costs two round trips and a
+    /// handshake before it carries anything, and the second call over the first connection one round trip
+    /// (`docs/decisions/0010-first-pair.md`).
+    pub fn both<A, B>(
+        &self,
+        first: impl Future<Output = A>,
+        second: impl Future<Output = B>,
+    ) -> impl Future<Output = (A, B)> {
+        // The SDK's futures are large, and would lie here twice.
+        let (first, second) = (Box::pin(first), Box::pin(second));
+        async {
+            if self.pairs_run_together.swap(true, Ordering::Relaxed) {
+                tokio::join!(first, second)
+            } else {
+                (first.await, second.await)
+            }
+        }
     }
 
     /// Reads several items of the main table strongly, in one round trip. Attributes other than `attributes` stay
@@ -146,12 +171,39 @@ fn number(number: impl Into<u64>) -> AttributeValue {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use aws_sdk_dynamodb::config::BehaviorVersion;
     use aws_sdk_dynamodb::error::ErrorMetadata;
     use aws_sdk_dynamodb::operation::put_item::PutItemError;
     use aws_smithy_runtime_api::http::StatusCode;
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
+
+    /// In which order the calls of two pairs, one pair after the other, begin, and end (`.`). Each call waits once.
+    fn order(concurrency: Concurrency) -> String {
+        let config = aws_sdk_dynamodb::Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        let store = Store::new(Client::from_conf(config), "UsersTable".to_owned(), "KeysTable".to_owned(), concurrency);
+        let order = RefCell::new(String::new());
+        let call = async |name: char| {
+            order.borrow_mut().push(name);
+            tokio::task::yield_now().await;
+            order.borrow_mut().push('.');
+            name
+        };
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(async {
+            assert_eq!(store.both(call('a'), call('b')).await, ('a', 'b'));
+            assert_eq!(store.both(call('c'), call('d')).await, ('c', 'd'));
+        });
+        order.into_inner()
+    }
+
+    #[test]
+    fn the_first_pair_of_an_instance_runs_in_turn_and_every_other_together() {
+        assert_eq!(order(Concurrency::One), "a.b.cd..");
+        assert_eq!(order(Concurrency::Many), "ab..cd..");
+    }
 
     #[test]
     fn what_the_database_says_of_an_item_is_not_kept() {

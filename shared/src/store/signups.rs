@@ -283,7 +283,7 @@ impl Store {
         guess: Option<Guess>,
     ) -> Result<(), AccountError> {
         let transaction = self.create_user(account.user, account.password_hash, pending, guess);
-        let (created, session) = tokio::join!(transaction, self.create_session(account.session, &[]));
+        let (created, session) = self.both(transaction, self.create_session(account.session, &[])).await;
         created?;
         session?;
         Ok(())
