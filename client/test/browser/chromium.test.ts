@@ -42,8 +42,8 @@ function inBrowser(name: string, on: () => Stack, run: (context: BrowserContext,
       await run(context, on());
     } finally {
       on().wire.onAnswer = undefined;
-      on().wire.log.length = 0;
       await context.close();
+      on().wire.log.length = 0;
     }
   });
 }
@@ -135,9 +135,11 @@ for (const remember of [false, true]) {
       const all = await tabs(context, on, 8);
       await login(all[0]!, 'ann', remember);
       on.wire.log.length = 0;
+      // Until all have asked.
+      on.wire.onAnswer = ({ url }) => (url === '/refresh' ? (pause(1000) as Promise<void>) : undefined);
       const results = await Promise.all(all.map((page) => page.evaluate(() => window.client.refresh())));
       assert.deepEqual(results, Array(8).fill(true));
-      // A tab that began its call after the others had finished refreshes for itself.
+      // A tab that reads the store as it was a moment ago refreshes for itself.
       assert.ok(on.count('POST /refresh') <= 2, `${on.count('POST /refresh')} refreshes`);
       assert.equal(await generation(context), 1 + on.count('POST /refresh 200'));
       assert.deepEqual(await Promise.all(all.map(who)), Array(8).fill('ann'));
@@ -349,7 +351,10 @@ inBrowser(
     await pause(200);
     assert.equal(await two!.evaluate(() => window.client.refresh()), true);
     assert.equal(await me, 'ann');
-    assert.equal(await generation(context), 2);
+    // On a slow machine the timer of a tab that heard late of the log-in's activity has refreshed, too.
+    const refreshes = on.count('POST /refresh 200');
+    assert.ok(refreshes >= 1);
+    assert.equal(await generation(context), 1 + refreshes);
     assert.equal(await one!.evaluate(() => window.client.refresh()), true);
     assert.deepEqual((await reasons([one!, two!])).flat(), []);
   },
