@@ -128,7 +128,7 @@ impl Drop for Group {
 }
 
 fn describe(billed: &BTreeMap<(&str, u32), Billed>) -> String {
-    let mut text = format!("{}\n\n", crate::report::machine());
+    let mut text = format!("{}; medians of {SPAWNS} spawns of each at each size.\n\n", crate::report::machine());
     text.push_str("Milliseconds by the clock, warm (cold: start and first answer):\n\n| function |");
     for size in SIZES {
         let _ = write!(text, " {size} MB |");
