@@ -28,7 +28,9 @@ pub(crate) fn binaries(functions: &[String], with_stock: bool) {
     let stock = workspace().join("bench/references/stock/Cargo.toml");
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--release", "--locked", "--manifest-path"]).arg(stock);
-    // From elsewhere, where the settings of this workspace (`.cargo/config.toml`) do not count.
+    // From elsewhere, where the settings of this workspace (`.cargo/config.toml`) do not count, and without those that
+    // `cargo run` has handed to this program: the stock way has AWS-LC's own entropy.
+    command.env_remove("AWS_LC_SYS_NO_JITTER_ENTROPY");
     run(command.arg("--target-dir").arg(target.join("stock")).current_dir(std::env::temp_dir()));
 }
 

@@ -1,8 +1,9 @@
 //! Start-up, memory, size and speed at the limit: `cargo run --release -p bench` builds what it needs, prints the
 //! tables, writes `docs/performance.md`, and ends with 1 when a gate fails.
 //!
-//! Each program is spawned again and again, all of them in turns, as the machine is never quiet: what is compared are
-//! medians of one run, and ratios of them. CPU time is read from the process's own clock at the moment it asks the
+//! Each program is spawned again and again, all of them in turns, as the machine is never quiet, and in another order
+//! each time, as each meets the caches that the one before has left: what is compared are medians of one run, and
+//! ratios of them. CPU time is read from the process's own clock at the moment it asks the
 //! Runtime API for its next event, by [`lambda`]; [`stage`] is what it acts on. `cargo run --release -p bench -- cost`
 //! writes the tables of `docs/cost.md`; `-- NAME…` measures the programs of these names alone, without gates, and writes
 //! nothing.
@@ -26,8 +27,11 @@ use shared::password_hasher::PasswordHasher;
 use stage::{Caller, Stage};
 use subjects::Subject;
 
-/// Spawns of each program.
-const SPAWNS: usize = 25;
+/// Rounds; in each, every binary is spawned a few times, and every interpreter, which takes its time, once.
+const ROUNDS: usize = 25;
+const SPAWNS_A_ROUND: usize = 3;
+/// Spawns of each binary.
+const SPAWNS: usize = ROUNDS * SPAWNS_A_ROUND;
 /// Hashes of each process that hashes alone; as many in `argon2.c`.
 const HASHES: usize = 9;
 
@@ -93,16 +97,22 @@ async fn main() -> ExitCode {
     let mut subjects = subjects::all(&mut stage, node, python).await;
     subjects.retain(|subject| is_wanted(&subject.name));
 
-    println!("Measuring {} programs, {SPAWNS} spawns of each.", subjects.len());
+    println!("Measuring {} programs, {SPAWNS} spawns of each binary.", subjects.len());
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
     let mut programs = hashers();
     let mut hashes: [Vec<f64>; 3] = Default::default();
-    for _ in 0..SPAWNS {
-        for (program, hashes) in programs.iter_mut().zip(&mut hashes) {
-            hashes.extend(program.as_mut().map(hash_cpu_of));
+    for spawn in 0..SPAWNS {
+        let begins_round = spawn % SPAWNS_A_ROUND == 0;
+        if begins_round {
+            for (program, hashes) in programs.iter_mut().zip(&mut hashes) {
+                hashes.extend(program.as_mut().map(hash_cpu_of));
+            }
         }
-        for (subject, samples) in subjects.iter_mut().zip(&mut samples) {
-            samples.push(measure(subject, &mut stage).await);
+        for index in order(spawn, subjects.len()) {
+            let subject = &mut subjects[index];
+            if begins_round || subject.is_binary {
+                samples[index].push(measure(subject, &mut stage).await);
+            }
         }
     }
     let figures: Vec<Figures> =
@@ -122,6 +132,16 @@ async fn main() -> ExitCode {
     let path = stage::workspace().join("docs/performance.md");
     report::replace_tables(&path, &report.text());
     if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The numbers below `count` in an order of its own for each of many turns: by steps that have no factor in common with
+/// `count`, so that each number follows others.
+fn order(turn: usize, count: usize) -> impl Iterator<Item = usize> {
+    let common_factor =
+        |step: usize| (2..=step).any(|factor| step.is_multiple_of(factor) && count.is_multiple_of(factor));
+    let steps: Vec<usize> = (1..=count).filter(|step| !common_factor(*step)).collect();
+    let step = steps[turn % steps.len()];
+    (0..count).map(move |place| (turn + place * step) % count)
 }
 
 /// One spawn: its first invocation and some more.

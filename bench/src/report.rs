@@ -121,7 +121,12 @@ impl Report {
 
     /// The tables, in Markdown.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{}; medians of {} spawns in turns.\n\n", machine(), crate::SPAWNS);
+        let mut text = format!(
+            "{}; medians of {} spawns in turns, of {} for an interpreter.\n\n",
+            machine(),
+            crate::SPAWNS,
+            crate::ROUNDS
+        );
         text.push_str("| program | size KiB | zip KiB | init ms | first ms | cold CPU ms | / C | / D | warm CPU µs | peak MiB |\n");
         text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
         let (sdk, floor) = (self.get("sdk"), self.get("floor"));
