@@ -1,5 +1,6 @@
 //! Passwords, and the strings that stand for them in the database.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::Deserialize;
@@ -101,10 +102,26 @@ impl Password {
             || folded == username.normalised()
             || folded == address
             || folded == local_part
-            || COMMON.lines().any(|common| common == folded);
+            || is_common(folded.as_bytes());
         folded.zeroize();
         guessable
     }
+}
+
+/// Whether a text is a line of [`COMMON`], by bisection: to walk all lines takes as long as two calls to the database.
+fn is_common(text: &[u8]) -> bool {
+    let mut lines = COMMON.as_bytes();
+    while !lines.is_empty() {
+        let middle = lines.len() / 2;
+        let begin = lines[..middle].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let end = lines[middle..].iter().position(|byte| *byte == b'\n').map_or(lines.len(), |length| middle + length);
+        lines = match text.cmp(&lines[begin..end]) {
+            Ordering::Equal => return true,
+            Ordering::Less => &lines[..begin],
+            Ordering::Greater => lines.get(end + 1..).unwrap_or_default(),
+        };
+    }
+    false
 }
 
 impl fmt::Debug for CandidatePassword {
@@ -143,6 +160,8 @@ impl fmt::Debug for PasswordHash {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn store(text: &str) -> Result<Password, WeakPassword> {
@@ -195,5 +214,20 @@ mod tests {
     fn the_list_is_sorted_lower_case_and_long_enough() {
         assert!(COMMON.lines().all(|line| line.len() >= 8));
         assert!(COMMON.lines().is_sorted());
+    }
+
+    #[test]
+    fn every_line_of_the_list_is_found_and_nothing_else() {
+        let lines: HashSet<&str> = COMMON.lines().collect();
+        for line in &lines {
+            assert!(is_common(line.as_bytes()), "{line}");
+            let shorter: String = line.chars().skip(1).collect();
+            for other in [format!("{line}\n"), format!("\n{line}"), format!("{line}!"), shorter] {
+                assert_eq!(is_common(other.as_bytes()), lines.contains(&*other), "{other:?}");
+            }
+        }
+        for other in ["", "\n", "!", "~~~~~~~~", "힣힣힣힣힣힣힣힣"] {
+            assert!(!is_common(other.as_bytes()), "{other:?}");
+        }
     }
 }
