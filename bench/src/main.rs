@@ -254,3 +254,22 @@ fn verification_cpu() -> f64 {
     });
     median(rounds.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn each_turn_takes_every_program_once_and_few_follow_the_same() {
+        for count in 1..=30 {
+            for turn in 0..50 {
+                let mut numbers: Vec<usize> = order(turn, count).collect();
+                numbers.sort_unstable();
+                assert!(numbers.into_iter().eq(0..count), "turn {turn} of {count}");
+            }
+        }
+        let after_first = |turn| order(turn, 20).skip_while(|number| *number != 0).nth(1);
+        let followers: std::collections::HashSet<_> = (0..8).filter_map(after_first).collect();
+        assert!(followers.len() >= 6, "{followers:?}");
+    }
+}
