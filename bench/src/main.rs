@@ -2,8 +2,8 @@
 //! tables, writes `docs/performance.md`, and ends with 1 when a gate fails.
 //!
 //! Each program is spawned again and again, all of them in turns, as the machine is never quiet, and in another order
-//! each time, as each meets the caches that the one before has left: what is compared are medians of one run, and
-//! ratios of them. CPU time is read from the process's own clock at the moment it asks the
+//! each time, as each meets the caches that the one before has left, and from a new copy each round: what is compared are
+//! medians of one run, and ratios of them. CPU time is read from the process's own clock at the moment it asks the
 //! Runtime API for its next event, by [`lambda`]; [`stage`] is what it acts on. `cargo run --release -p bench -- cost`
 //! writes the tables of `docs/cost.md`; `-- NAME…` measures the programs of these names alone, without gates, and writes
 //! nothing.
@@ -101,16 +101,20 @@ async fn main() -> ExitCode {
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
     let mut programs = hashers();
     let mut hashes: [Vec<f64>; 3] = Default::default();
+    let unpacked = tempfile::tempdir().expect("a directory");
     for spawn in 0..SPAWNS {
         let begins_round = spawn % SPAWNS_A_ROUND == 0;
         if begins_round {
             for (program, hashes) in programs.iter_mut().zip(&mut hashes) {
                 hashes.extend(program.as_mut().map(hash_cpu_of));
             }
+            for subject in &mut subjects {
+                subject.unpack(unpacked.path());
+            }
         }
         for index in order(spawn, subjects.len()) {
             let subject = &mut subjects[index];
-            if begins_round || subject.is_binary {
+            if begins_round || subject.binary.is_some() {
                 samples[index].push(measure(subject, &mut stage).await);
             }
         }
@@ -185,7 +189,7 @@ fn summarise(subject: &Subject, samples: &[Sample]) -> Figures {
     let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure).collect());
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let kib = |bytes: u64| bytes as f64 / 1024.0;
-    let binary = subject.is_binary.then_some(&subject.program.path);
+    let binary = subject.binary.as_ref();
     Figures {
         name: subject.name.clone(),
         init: of(|sample| sample.init),
