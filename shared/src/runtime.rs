@@ -20,7 +20,7 @@ use crate::concurrency::Concurrency;
 use crate::config::{AwsEnvironment, Config, ConfigError};
 use crate::http::cookies::Cookies;
 use crate::http::credentials::Inbound;
-use crate::http::{Code, Problem, Response, csrf};
+use crate::http::{Code, Finished, Problem, Response, csrf};
 use crate::mail::Mailer;
 use crate::password_hasher::PasswordHasher;
 use crate::store::Store;
@@ -115,13 +115,13 @@ impl Endpoint {
     /// A service, whatever its type.
     pub fn new<S>(service: S) -> Self
     where
-        S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+        S: Service<Request, Response = Finished, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
     {
         Self(Arc::new(move |request| {
             let mut service = service.clone();
             Box::pin(async move {
                 match service.call(request).await {
-                    Ok(response) => response,
+                    Ok(Finished(response)) => response,
                     Err(never) => match never {},
                 }
             })
@@ -130,9 +130,9 @@ impl Endpoint {
 }
 
 impl Service<Request> for Endpoint {
-    type Response = Response;
+    type Response = Finished;
     type Error = Infallible;
-    type Future = Handling<Result<Response, Infallible>>;
+    type Future = Handling<Result<Finished, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -140,7 +140,7 @@ impl Service<Request> for Endpoint {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let answer = (self.0)(request);
-        Box::pin(async move { Ok(answer.await) })
+        Box::pin(async move { Ok(Finished(answer.await)) })
     }
 }
 

@@ -20,10 +20,32 @@ pub mod sliding;
 pub use problem::{Code, Problem};
 pub use session_layer::SessionLayer;
 
-use lambda_http::http;
+use std::ops::Deref;
+use std::pin::Pin;
+
+use lambda_http::{IntoResponse, http};
 
 /// An answer.
 pub type Response = http::Response<lambda_http::Body>;
+
+/// An answer to send as it is, its body a text, bytes or none already. `lambda_http` reads every other answer once more
+/// and looks for its encoding; what asks the processor for its features meanwhile is a fiftieth of a whole start.
+#[derive(Debug)]
+pub struct Finished(pub Response);
+
+impl IntoResponse for Finished {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        Box::pin(std::future::ready(self.0))
+    }
+}
+
+impl Deref for Finished {
+    type Target = Response;
+
+    fn deref(&self) -> &Response {
+        &self.0
+    }
+}
 
 /// An answer without a body.
 pub fn empty(status: http::StatusCode) -> Response {

@@ -20,7 +20,7 @@ use super::cookies::{CookieKind, Cookies};
 use super::credentials::Inbound;
 use super::session_response::Issuer;
 use super::sliding::Renewal;
-use super::{Problem, Response};
+use super::{Finished, Problem, Response};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::runtime::{self, Platform};
@@ -69,9 +69,9 @@ where
         + Send
         + 'static,
 {
-    type Response = Response;
+    type Response = Finished;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Finished, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -97,7 +97,7 @@ where
             };
             // What one user's answer holds is for nobody else, unless the handler says otherwise.
             response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-            Ok(response)
+            Ok(Finished(response))
         })
     }
 }
