@@ -8,6 +8,7 @@ use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
@@ -19,14 +20,23 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, InterceptorContext,
+};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, disable_interceptor, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::config::AwsEnvironment;
 
 /// The roots that AWS endpoints chain to; see `data/README.md`.
 const AMAZON_ROOTS: &[u8] = include_bytes!("../data/amazon-roots.pem");
+
+/// What calls of AWS name as their sender.
+const USER_AGENT: &str = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
 
 /// How often a call is made in all.
 const ATTEMPTS: u32 = 4;
@@ -88,6 +98,7 @@ impl Aws {
             .retry_config(retries())
             .retry_classifier(TransactionConflict)
             .timeout_config(timeouts())
+            .interceptor(ShortUserAgent)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
@@ -103,6 +114,7 @@ impl Aws {
             .http_client(self.http_client.clone())
             .retry_config(retries())
             .timeout_config(timeouts())
+            .interceptor(ShortUserAgent)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(self.ses_endpoint.clone());
         aws_sdk_sesv2::Client::from_conf(config.build())
@@ -146,6 +158,37 @@ impl ResolveDns for InPlaceResolver {
     }
 }
 
+/// Names this program in each call, for CloudTrail. The SDK would put the same long words about itself together anew each
+/// time, and sign them: a twentieth of what a refresh costs.
+#[derive(Debug)]
+struct ShortUserAgent;
+
+#[dyn_dispatch_hint]
+impl Intercept for ShortUserAgent {
+    fn name(&self) -> &'static str {
+        "short user agent"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(disable_interceptor::<UserAgentInterceptor>("a short one is sent"));
+        Ok(())
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().insert("user-agent", USER_AGENT);
+        Ok(())
+    }
+}
+
 /// Has the SDK retry what another transaction in flight stopped, which it takes for final by itself: nothing was
 /// written then, and the other one is over in milliseconds.
 #[derive(Debug)]
@@ -182,4 +225,50 @@ fn was_cancelled_by_another(error: &TransactWriteItemsError) -> bool {
     let passing = ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
     let all_pass = codes.clone().all(|code| passing.contains(&code));
     all_pass && codes.any(|code| code != "None")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// The heads of two calls, in small letters, one to each of two clients.
+    fn heads_of_calls() -> Vec<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || {
+            (0..2).map(|_| answer(&mut BufReader::new(listener.accept().expect("a caller").0))).collect()
+        });
+        let aws = Aws::local(&endpoint, &endpoint);
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+            aws.dynamodb().list_tables().send().await.expect("an answer");
+            aws.ses().get_account().send().await.expect("an answer");
+        });
+        server.join().expect("two calls")
+    }
+
+    /// Reads one request, and answers it with an empty object.
+    fn answer(stream: &mut BufReader<std::net::TcpStream>) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            stream.read_line(&mut head).expect("a line");
+        }
+        let head = head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
+        stream.read_exact(&mut body).expect("a body");
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        stream.get_mut().write_all(answer).expect("a caller");
+        head
+    }
+
+    #[test]
+    fn calls_name_this_program_and_say_no_more_of_themselves() {
+        for head in heads_of_calls() {
+            let agents: Vec<&str> = head.lines().filter(|line| line.contains("user-agent: ")).collect();
+            assert_eq!(agents, [format!("user-agent: {USER_AGENT}")], "{head}");
+        }
+    }
 }
