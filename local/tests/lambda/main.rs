@@ -2,7 +2,8 @@
 //! behind the local gateway, with the local stack's DynamoDB and SES.
 //!
 //! Not part of `cargo test --workspace`, as it needs `sam build`'s output and the emulator, which lies inside the package
-//! aws-sam-cli. `.ci/run` has both, and says where: `LATCHKEY_SAM_BUILD` (`.aws-sam/build`) and `LATCHKEY_RIE`.
+//! aws-sam-cli. `.ci/run` has both, and says where: `LATCHKEY_SAM_BUILD` (`.aws-sam/build`), `LATCHKEY_RIE`,
+//! and `LATCHKEY_PANICS` (`shared/examples/panics.rs`, built as the functions are).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::TcpListener;
@@ -178,11 +179,12 @@ impl Deployment {
     }
 }
 
-/// Whether a panic can be caught, as the runtime does, to answer 500 and go on. cargo-lambda builds programs that end
-/// at once, unless the workspace's profile says otherwise.
+/// Whether a panic can be caught, as the runtime does, to answer 500 and go on: by words of the standard library's that
+/// only a program which unwinds holds. cargo-lambda builds programs that end at once, unless the workspace's profile says
+/// otherwise.
 fn unwinds(binary: &Path) -> bool {
-    let name = b"_Unwind_RaiseException";
-    std::fs::read(binary).expect("the binary").windows(name.len()).any(|bytes| bytes == name)
+    let words = b"cannot catch foreign exceptions";
+    std::fs::read(binary).expect("the binary").windows(words.len()).any(|bytes| bytes == words)
 }
 
 /// The logical id of each function's folder, which `sam build` names its output by.
@@ -212,6 +214,30 @@ async fn built_binaries_do_what_the_functions_do() {
     events(&deployment).await;
     an_app(&deployment).await;
     println!("{} binaries answered", deployment.functions.len());
+}
+
+/// Built as they are, by their profile and with their unwinder: none of them can be made to panic.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_one_invocation_and_not_the_instance() {
+    let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("template.yaml");
+    let parameters = [("MailFrom", "no-reply@latchkey.local"), ("MailIdentity", "latchkey.local")];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let template = Template::parse(&text).expect("a template").resolve(&parameters).expect("a stack");
+    let panics = Emulated::start(&path_of("LATCHKEY_RIE"), &path_of("LATCHKEY_PANICS"), &template.functions["jwks"]);
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let event = std::fs::read_to_string(workspace().join("events/jwks.json")).expect("an event");
+    let mut event: Value = serde_json::from_str(&event).expect("JSON");
+    for path in ["/panic", "/", "/panic", "/"] {
+        event["rawPath"] = json!(path);
+        event["requestContext"]["http"]["path"] = json!(path);
+        let answer = invoke(&http, &panics.url, &event).await;
+        if path == "/panic" {
+            let message = answer["errorMessage"].as_str().unwrap_or_default();
+            assert!(message.contains("was asked to panic"), "{answer}");
+        } else {
+            assert_eq!(answer["statusCode"], 204, "{answer}");
+        }
+    }
 }
 
 /// `events/`, each with the outcome that `expected.json` says.
