@@ -117,16 +117,8 @@ impl Deployment {
         let data = LocalStack::start(Options::default()).await.expect("a local stack");
         let port = free_port();
         let url = format!("http://localhost:{port}");
-        let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("template.yaml");
-        let parameters = BTreeMap::from(
-            [
-                ("ApiUrl", url.as_str()),
-                ("AppUrl", "https://app.example.test/"),
-                ("MailFrom", "Latchkey <no-reply@latchkey.local>"),
-                ("MailIdentity", "latchkey.local"),
-            ]
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-        );
+        let parameters = parameters(&url);
+        let text = template();
         let template = Template::parse(&text).expect("a template").resolve(&parameters).expect("a stack");
         let logical_ids = logical_ids(&text);
         let mut functions = BTreeMap::new();
@@ -179,6 +171,22 @@ impl Deployment {
     }
 }
 
+/// The text of `template.yaml`.
+fn template() -> String {
+    std::fs::read_to_string(workspace().join("template.yaml")).expect("template.yaml")
+}
+
+/// What a deployment names that is reached at `url`.
+fn parameters(url: &str) -> BTreeMap<String, String> {
+    let named = [
+        ("ApiUrl", url),
+        ("AppUrl", "https://app.example.test/"),
+        ("MailFrom", "Latchkey <no-reply@latchkey.local>"),
+        ("MailIdentity", "latchkey.local"),
+    ];
+    named.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
 /// Whether a panic can be caught, as the runtime does, to answer 500 and go on: by words of the standard library's that
 /// only a program which unwinds holds. cargo-lambda builds programs that end at once, unless the workspace's profile says
 /// otherwise.
@@ -219,10 +227,8 @@ async fn built_binaries_do_what_the_functions_do() {
 /// Built as they are, by their profile and with their unwinder: none of them can be made to panic.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_ends_one_invocation_and_not_the_instance() {
-    let text = std::fs::read_to_string(workspace().join("template.yaml")).expect("template.yaml");
-    let parameters = [("MailFrom", "no-reply@latchkey.local"), ("MailIdentity", "latchkey.local")];
-    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let template = Template::parse(&text).expect("a template").resolve(&parameters).expect("a stack");
+    let template = Template::parse(&template()).expect("a template");
+    let template = template.resolve(&parameters("http://localhost")).expect("a stack");
     let panics = Emulated::start(&path_of("LATCHKEY_RIE"), &path_of("LATCHKEY_PANICS"), &template.functions["jwks"]);
     let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
     let event = std::fs::read_to_string(workspace().join("events/jwks.json")).expect("an event");
