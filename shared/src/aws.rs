@@ -158,8 +158,8 @@ impl ResolveDns for InPlaceResolver {
     }
 }
 
-/// Names this program in each call, for CloudTrail. The SDK would put the same long words about itself together anew each
-/// time, and sign them: a twentieth of what a refresh costs.
+/// Names this program in each call, for whoever reads the logs of AWS. The SDK would put the same long words about itself
+/// together anew each time, and sign them: a twentieth of what a refresh costs.
 #[derive(Debug)]
 struct ShortUserAgent;
 
