@@ -13,6 +13,12 @@ pub(crate) fn release() -> PathBuf {
     program.parent().expect("its folder").to_owned()
 }
 
+/// A release binary: of a function, or of a reference.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    let folder = if name == "stock" { release().join("../stock/release") } else { release() };
+    folder.join(name)
+}
+
 /// The release binaries of functions and references; the stock one takes minutes more.
 pub(crate) fn binaries(functions: &[String], with_stock: bool) {
     let target = release().join("..");

@@ -89,8 +89,7 @@ pub(crate) async fn all(
 fn references(stage: &Stage) -> Vec<Subject> {
     let subjects = ["std-loop", "hello", "sdk", "floor", "stock"].map(|name| {
         let script = Script::Same(event("me.json", |_| {}));
-        let path = if name == "stock" { "../stock/release/stock" } else { name };
-        binary(stage, (name, path), "me", script, SUCCESS)
+        binary(stage, name, "me", script, SUCCESS)
     });
     subjects.into()
 }
@@ -114,14 +113,14 @@ pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
         ("signup", Script::New(|stage| with_body("signup.json", &stage.signup())), SUCCESS),
         ("verify", Script::New(|stage| with_body("verify-invalid-code.json", &stage.verification())), SUCCESS),
     ];
-    let subjects = scripts.map(|(name, script, expects)| binary(stage, (name, name), name, script, expects));
+    let subjects = scripts.map(|(name, script, expects)| binary(stage, name, name, script, expects));
     subjects.into()
 }
 
-/// A release binary, of a name and at a path in the release folder, with the environment of a function.
-fn binary(stage: &Stage, (name, path): (&str, &str), function: &str, script: Script, expects: Expectation) -> Subject {
+/// A release binary, with the environment of a function.
+fn binary(stage: &Stage, name: &str, function: &str, script: Script, expects: Expectation) -> Subject {
     let environment = stage.environments()[function].clone();
-    let path = build::release().join(path);
+    let path = build::binary(name);
     let program = Program { path: path.clone(), arguments: Vec::new(), environment };
     let warm = if matches!(name, "login" | "signup" | "verify") { WARM_HASHING } else { WARM };
     Subject { name: name.to_owned(), program, binary: Some(path), warm, script, expects }

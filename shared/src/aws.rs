@@ -230,7 +230,7 @@ fn was_cancelled_by_another(error: &TransactWriteItemsError) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     /// Reads one request, and answers it with an empty object.
-    fn answer(stream: &mut BufReader<std::net::TcpStream>) -> String {
+    fn answer(stream: &mut BufReader<TcpStream>) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             stream.read_line(&mut head).expect("a line");

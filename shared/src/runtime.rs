@@ -109,7 +109,7 @@ type Handling<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A function with its dependencies, ready to answer requests.
 #[derive(Clone)]
-pub struct Endpoint(Arc<dyn Fn(Request) -> Handling<Response> + Send + Sync>);
+pub struct Endpoint(Arc<dyn Fn(Request) -> Handling<Finished> + Send + Sync>);
 
 impl Endpoint {
     /// A service, whatever its type.
@@ -121,7 +121,7 @@ impl Endpoint {
             let mut service = service.clone();
             Box::pin(async move {
                 match service.call(request).await {
-                    Ok(Finished(response)) => response,
+                    Ok(answer) => answer,
                     Err(never) => match never {},
                 }
             })
@@ -140,7 +140,7 @@ impl Service<Request> for Endpoint {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let answer = (self.0)(request);
-        Box::pin(async move { Ok(Finished(answer.await)) })
+        Box::pin(async move { Ok(answer.await) })
     }
 }
 
@@ -169,7 +169,7 @@ where
                 Err(problem) => refuse(problem, None, &config, &request_id),
             };
             response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-            response
+            Finished(response)
         };
         Box::pin(answer.instrument(span))
     }))

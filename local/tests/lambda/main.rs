@@ -176,6 +176,13 @@ fn template() -> String {
     std::fs::read_to_string(workspace().join("template.yaml")).expect("template.yaml")
 }
 
+/// A file of `events/`.
+fn read_event(name: &str) -> Value {
+    let path = workspace().join("events").join(name);
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 /// What a deployment names that is reached at `url`.
 fn parameters(url: &str) -> BTreeMap<String, String> {
     let named = [
@@ -231,11 +238,9 @@ async fn a_panic_ends_one_invocation_and_not_the_instance() {
     let template = template.resolve(&parameters("http://localhost")).expect("a stack");
     let panics = Emulated::start(&path_of("LATCHKEY_RIE"), &path_of("LATCHKEY_PANICS"), &template.functions["jwks"]);
     let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-    let event = std::fs::read_to_string(workspace().join("events/jwks.json")).expect("an event");
-    let mut event: Value = serde_json::from_str(&event).expect("JSON");
+    let mut event = read_event("jwks.json");
     for path in ["/panic", "/", "/panic", "/"] {
         event["rawPath"] = json!(path);
-        event["requestContext"]["http"]["path"] = json!(path);
         let answer = invoke(&http, &panics.url, &event).await;
         if path == "/panic" {
             let message = answer["errorMessage"].as_str().unwrap_or_default();
@@ -248,18 +253,13 @@ async fn a_panic_ends_one_invocation_and_not_the_instance() {
 
 /// `events/`, each with the outcome that `expected.json` says.
 async fn events(deployment: &Deployment) {
-    let folder = workspace().join("events");
-    let read = |name: &str| -> Value {
-        let text = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
-    };
     let folders: BTreeSet<&String> = deployment.functions.keys().collect();
     let mut played = 0;
-    for (file, expected) in read("expected.json").as_object().expect("an object") {
+    for (file, expected) in read_event("expected.json").as_object().expect("an object") {
         let fits =
             |folder: &&&String| file.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with(['-', '.']));
         let function = folders.iter().filter(fits).max_by_key(|folder| folder.len()).expect("a function");
-        let answer = invoke(&deployment.http, &deployment.functions[*function].url, &read(file)).await;
+        let answer = invoke(&deployment.http, &deployment.functions[*function].url, &read_event(file)).await;
         let outcome = match function.as_str() {
             "authorizer" => &answer["isAuthorized"],
             "mail-events" | "rotate-keys" => &answer,
