@@ -8,6 +8,9 @@ use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use aws_runtime::invocation_id::InvocationIdInterceptor;
+use aws_runtime::request_info::RequestInfoInterceptor;
+use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
 use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -98,7 +101,7 @@ impl Aws {
             .retry_config(retries())
             .retry_classifier(TransactionConflict)
             .timeout_config(timeouts())
-            .interceptor(ShortUserAgent)
+            .interceptor(LeanCalls)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
@@ -114,7 +117,7 @@ impl Aws {
             .http_client(self.http_client.clone())
             .retry_config(retries())
             .timeout_config(timeouts())
-            .interceptor(ShortUserAgent)
+            .interceptor(LeanCalls)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(self.ses_endpoint.clone());
         aws_sdk_sesv2::Client::from_conf(config.build())
@@ -158,15 +161,16 @@ impl ResolveDns for InPlaceResolver {
     }
 }
 
-/// Names this program in each call, for whoever reads the logs of AWS. The SDK would put the same long words about itself
-/// together anew each time, and sign them: a twentieth of what a refresh costs.
+/// Has calls say no more of themselves than the name of this program, for whoever reads the logs of AWS. The SDK would put
+/// the same long words about itself together anew for each call, number its calls and attempts, compare clocks for nobody,
+/// and sign all that: a twentieth of what a refresh costs.
 #[derive(Debug)]
-struct ShortUserAgent;
+struct LeanCalls;
 
 #[dyn_dispatch_hint]
-impl Intercept for ShortUserAgent {
+impl Intercept for LeanCalls {
     fn name(&self) -> &'static str {
-        "short user agent"
+        "lean calls"
     }
 
     fn read_before_execution(
@@ -174,7 +178,11 @@ impl Intercept for ShortUserAgent {
         _: &BeforeSerializationInterceptorContextRef<'_>,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(disable_interceptor::<UserAgentInterceptor>("a short one is sent"));
+        let state = config.interceptor_state();
+        state.store_put(disable_interceptor::<UserAgentInterceptor>("a short one is sent"));
+        state.store_put(disable_interceptor::<InvocationIdInterceptor>("nobody asks for it"));
+        state.store_put(disable_interceptor::<RequestInfoInterceptor>("nobody asks for it"));
+        state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>("nothing here reads it"));
         Ok(())
     }
 
@@ -269,6 +277,7 @@ mod tests {
         for head in heads_of_calls() {
             let agents: Vec<&str> = head.lines().filter(|line| line.contains("user-agent: ")).collect();
             assert_eq!(agents, [format!("user-agent: {USER_AGENT}")], "{head}");
+            assert!(!head.contains("amz-sdk-"), "{head}");
         }
     }
 }
