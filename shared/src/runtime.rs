@@ -12,6 +12,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{LambdaEvent, Request, RequestExt, Service, lambda_runtime, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::LocalOptions;
 use tracing::Instrument;
 
 use crate::aws::Aws;
@@ -220,10 +221,11 @@ pub fn run_event<D, E, F, A, X>(
     handle: fn(Arc<D>, E) -> F,
 ) -> Result<(), lambda_http::Error>
 where
-    E: DeserializeOwned,
-    F: Future<Output = Result<A, X>>,
-    A: Serialize,
-    X: Into<lambda_http::Error>,
+    D: 'static,
+    E: DeserializeOwned + 'static,
+    F: Future<Output = Result<A, X>> + 'static,
+    A: Serialize + 'static,
+    X: Into<lambda_http::Error> + 'static,
 {
     run_with(|platform| {
         let deps = Arc::new(compose(platform));
@@ -237,14 +239,15 @@ where
 /// As [`run`], for whatever else the Lambda runtime can serve.
 pub fn run_with<F>(serve: impl FnOnce(&Platform) -> F) -> Result<(), lambda_http::Error>
 where
-    F: Future<Output = Result<(), lambda_http::Error>>,
+    F: Future<Output = Result<(), lambda_http::Error>> + 'static,
 {
     telemetry::init();
     let platform = Platform::from_env().inspect_err(|error| tracing::error!(%error, "init failed"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let serving = serve(&platform);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let serving = serve(&platform);
+    // As a task, which others wake by a place in a queue; the outermost future would be woken through the kernel.
+    runtime.block_on(runtime.spawn_local(async move {
         platform.prime().await;
         serving.await
-    })
+    }))?
 }
