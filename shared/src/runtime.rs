@@ -79,10 +79,8 @@ impl Platform {
         let rings = std::mem::take(&mut *self.rings.lock().unwrap_or_else(PoisonError::into_inner));
         let load = async {
             for (ring, uses) in rings {
-                for usage in uses {
-                    if let Err(error) = ring.load(*usage, self.clock.now()).await {
-                        return tracing::warn!(%error, "keys were not loaded ahead");
-                    }
+                if let Err(error) = ring.load(uses, self.clock.now()).await {
+                    return tracing::warn!(%error, "keys were not loaded ahead");
                 }
             }
         };

@@ -294,16 +294,16 @@ async fn keys_that_cannot_be_loaded() {
     let stack = Stack::with_proxy(&[]).await;
     let client = stack.client();
     // Nothing is warm: the very first keys are made during an outage.
-    stack.proxy().fail_all(&["PutItem", "TransactWriteItems", "Query"], Fault::Throttling);
+    stack.proxy().fail_all(&["BatchGetItem", "TransactWriteItems"], Fault::Throttling);
     let alice = Person::named("alice");
     client.post("/signup").json(alice.signup("app")).send().await.expect_problem(503, "unavailable");
     client.get("/.well-known/jwks.json").send().await.expect(503);
     stack.proxy().heal();
     let (_, app) = stack.person_with_session("alice").await;
-    stack.proxy().fail_all(&["Query"], Fault::Throttling);
-    stack.me(&app.access).await.expect_problem(503, "unavailable");
+    stack.proxy().fail_all(&["BatchGetItem"], Fault::Throttling);
+    stack.refresh(&app.refresh, None).await.expect_problem(503, "unavailable");
     stack.proxy().heal();
-    stack.me(&app.access).await.expect(200);
+    stack.refresh(&app.refresh, None).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

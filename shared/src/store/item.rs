@@ -57,9 +57,9 @@ impl Key {
         Self::new(format!("LIMIT#{scope}#{}", subject.to_text()), window)
     }
 
-    /// A key of the ring, in the table of keys. Ten digits, so that slots sort as numbers do.
-    pub(super) fn ring(partition: &str, slot: u32) -> Self {
-        Self::new(partition, format!("{slot:010}"))
+    /// The ring of one kind of key, in the table of keys.
+    pub(super) fn ring(partition: &str) -> Self {
+        Self::new(partition, "RING")
     }
 
     pub(super) fn to_attributes(&self) -> HashMap<String, AttributeValue> {

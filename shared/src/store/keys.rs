@@ -1,110 +1,119 @@
-//! The table of keys: one partition for each kind, one slot for each key.
+//! The table of keys: one item for each kind of key, with an attribute for each slot of its ring. So an instance reads
+//! the rings that it uses in one call, and IAM tells kinds apart by their partition keys
+//! (`docs/decisions/0012-rings-in-one-item.md`).
 
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use zeroize::Zeroizing;
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, string};
+use super::{Store, StoreError};
 use crate::base64url;
-use crate::clock::Timestamp;
-use crate::token::keys::{Jwk, PrivateKey, Slotted};
+use crate::token::keys::{Jwk, KeyUse, PrivateKey, Slotted};
 use crate::token::{MacKey, MacKeyId, SigningAlgorithm};
 
 const MAC: &str = "MAC";
+/// When MAC keys are for use, and nothing of the keys: for whoever rotates them. Public halves say that of signing keys.
+const MAC_TIMES: &str = "MAC#TIMES";
 const PRIVATE: &str = "SIGNING#PRIVATE";
 const PUBLIC: &str = "SIGNING#PUBLIC";
-/// What tells when a key signs, and nothing of the key itself.
-const TIMES: [&str; 4] = ["pk", "sk", "active_from", "alg"];
-const SLOT_IS_FREE: &str = "attribute_not_exists(pk)";
 
-/// Where a key lies and when it signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeySlot {
-    /// The number of its slot.
-    pub slot: u32,
-    /// From when it signs.
-    pub active_from: Timestamp,
-    /// How it signs; a MAC key has no algorithm to choose.
-    pub algorithm: Option<SigningAlgorithm>,
+/// The rings of some uses; those that were not asked for are empty.
+#[derive(Debug, Default)]
+pub struct Rings {
+    /// All MAC keys.
+    pub macs: Vec<Slotted<MacKey>>,
+    /// All private halves of signing keys.
+    pub signing: Vec<Slotted<PrivateKey>>,
+    /// All public halves of signing keys.
+    pub public: Vec<Slotted<Jwk>>,
+}
+
+/// When the keys of a deployment are for use.
+#[derive(Debug, Default)]
+pub struct KeyTimes {
+    /// Of each MAC key.
+    pub macs: Vec<Slotted<()>>,
+    /// Of each signing key, with its algorithm.
+    pub signing: Vec<Slotted<SigningAlgorithm>>,
 }
 
 impl Store {
-    /// When each MAC key is for use.
-    pub async fn find_mac_key_slots(&self) -> Result<Vec<KeySlot>, StoreError> {
-        self.find_slots(MAC).await
+    /// The rings of these uses, in one round trip.
+    pub async fn find_rings(&self, uses: &[KeyUse]) -> Result<Rings, StoreError> {
+        let partitions = uses.iter().map(|usage| match usage {
+            KeyUse::Mac => MAC,
+            KeyUse::Signing => PRIVATE,
+            KeyUse::Public => PUBLIC,
+        });
+        let mut rings = Rings::default();
+        for item in self.find_ring_items(partitions).await? {
+            match item.text("pk")? {
+                MAC => rings.macs = slots(item, read_mac_key)?,
+                PRIVATE => rings.signing = slots(item, read_private_key)?,
+                _ => rings.public = slots(item, read_jwk)?,
+            }
+        }
+        Ok(rings)
     }
 
-    /// When each signing key is for use.
-    pub async fn find_signing_key_slots(&self) -> Result<Vec<KeySlot>, StoreError> {
-        self.find_slots(PUBLIC).await
+    /// When each key is for use, in one round trip that reads no secret.
+    pub async fn find_key_times(&self) -> Result<KeyTimes, StoreError> {
+        let mut times = KeyTimes::default();
+        for item in self.find_ring_items([MAC_TIMES, PUBLIC].into_iter()).await? {
+            match item.text("pk")? {
+                MAC_TIMES => times.macs = slots(item, |_| Ok(()))?,
+                _ => times.signing = slots(item, read_algorithm)?,
+            }
+        }
+        Ok(times)
     }
 
-    /// All MAC keys.
-    pub async fn find_mac_keys(&self) -> Result<Vec<Slotted<MacKey>>, StoreError> {
-        self.find_keys(MAC, &[], |item| {
-            let id = item.parsed("key_id", base64url::decode_array).map(MacKeyId::from_bytes)?;
-            let secret = Zeroizing::new(item.parsed("secret", base64url::decode_array)?);
-            Ok(MacKey::from_secret(id, secret))
-        })
-        .await
-    }
-
-    /// All private halves of signing keys.
-    pub async fn find_signing_keys(&self) -> Result<Vec<Slotted<PrivateKey>>, StoreError> {
-        self.find_keys(PRIVATE, &[], |item| {
-            Ok(PrivateKey {
-                kid: item.text("kid")?.to_owned(),
-                algorithm: item.parsed("alg", SigningAlgorithm::parse)?,
-                pkcs8: Zeroizing::new(item.parsed("pkcs8", base64url::decode)?),
-            })
-        })
-        .await
-    }
-
-    /// All public halves of signing keys.
-    pub async fn find_public_keys(&self) -> Result<Vec<Slotted<Jwk>>, StoreError> {
-        self.find_keys(PUBLIC, &[], |item| item.parsed("jwk", |text| serde_json::from_str(text).ok())).await
+    async fn find_ring_items(&self, partitions: impl Iterator<Item = &str>) -> Result<Vec<Item>, StoreError> {
+        self.batch_get(&self.keys_table, partitions.map(Key::ring).collect(), &[]).await
     }
 
     /// Puts a MAC key into its slot, unless somebody else did so first: then nothing happens, and that one counts.
     pub async fn create_mac_key(&self, key: &Slotted<MacKey>) -> Result<(), StoreError> {
-        let item = slot(MAC, key)
+        let secret = active_from(key)
             .with_text("key_id", base64url::encode(key.key.id().as_bytes()))
             .with_text("secret", base64url::encode(key.key.secret()));
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.keys_table)
-            .set_item(Some(item.into_attributes()))
-            .condition_expression(SLOT_IS_FREE);
-        match put.send().await {
-            Err(error) if error.code() != Some("ConditionalCheckFailedException") => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.fill_slots(key.slot, [(MAC, secret), (MAC_TIMES, active_from(key))]).await
     }
 
     /// Puts both halves of a signing key into their slots, unless somebody else did so first.
     pub async fn create_signing_key(&self, private: &Slotted<PrivateKey>, public: &Jwk) -> Result<(), StoreError> {
         let jwk = serde_json::to_string(public).map_err(|error| StoreError::Unavailable(error.into()))?;
-        let halves = [
-            slot(PUBLIC, private).with_text("kid", &public.kid).with_text("alg", &public.alg).with_text("jwk", jwk),
-            slot(PRIVATE, private)
-                .with_text("kid", &private.key.kid)
-                .with_text("alg", private.key.algorithm.as_str())
-                .with_text("pkcs8", base64url::encode(&*private.key.pkcs8)),
-        ];
-        let mut transaction = self.client.transact_write_items();
-        for half in halves {
-            let put = Put::builder()
-                .table_name(&self.keys_table)
-                .set_item(Some(half.into_attributes()))
-                .condition_expression(SLOT_IS_FREE)
-                .build()?;
-            transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
-        }
-        match transaction.send().await {
+        let public =
+            active_from(private).with_text("kid", &public.kid).with_text("alg", &public.alg).with_text("jwk", jwk);
+        let secret = active_from(private)
+            .with_text("kid", &private.key.kid)
+            .with_text("alg", private.key.algorithm.as_str())
+            .with_text("pkcs8", base64url::encode(&*private.key.pkcs8));
+        self.fill_slots(private.slot, [(PUBLIC, public), (PRIVATE, secret)]).await
+    }
+
+    /// Deletes a MAC key, if it is there.
+    pub async fn delete_mac_key(&self, slot: u32) -> Result<(), StoreError> {
+        self.empty_slots(slot, [MAC, MAC_TIMES]).await
+    }
+
+    /// Deletes both halves of a signing key at once, if they are there.
+    pub async fn delete_signing_key(&self, slot: u32) -> Result<(), StoreError> {
+        self.empty_slots(slot, [PUBLIC, PRIVATE]).await
+    }
+
+    /// Fills a slot of two rings at once, unless it is taken in one of them: then nothing happens.
+    async fn fill_slots(&self, slot: u32, halves: [(&str, Item); 2]) -> Result<(), StoreError> {
+        let fill = |(partition, half): (&str, Item)| {
+            self.change_of_slot(partition, slot)
+                .update_expression("SET #slot = :key")
+                .condition_expression("attribute_not_exists(#slot)")
+                .expression_attribute_values(":key", AttributeValue::M(half.into_attributes()))
+        };
+        match self.at_once(halves.map(fill))?.send().await {
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled
@@ -120,64 +129,67 @@ impl Store {
         }
     }
 
-    /// Deletes a MAC key, if it is there.
-    pub async fn delete_mac_key(&self, slot: u32) -> Result<(), StoreError> {
-        let key = Key::ring(MAC, slot).to_attributes();
-        self.client.delete_item().table_name(&self.keys_table).set_key(Some(key)).send().await?;
+    /// Empties a slot of two rings at once.
+    async fn empty_slots(&self, slot: u32, partitions: [&str; 2]) -> Result<(), StoreError> {
+        let empty = |partition| self.change_of_slot(partition, slot).update_expression("REMOVE #slot");
+        self.at_once(partitions.map(empty))?.send().await?;
         Ok(())
     }
 
-    /// Deletes both halves of a signing key at once, if they are there.
-    pub async fn delete_signing_key(&self, slot: u32) -> Result<(), StoreError> {
-        let mut transaction = self.client.transact_write_items();
-        for half in [PUBLIC, PRIVATE] {
-            let delete = Delete::builder()
-                .table_name(&self.keys_table)
-                .set_key(Some(Key::ring(half, slot).to_attributes()))
-                .build()?;
-            transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
-        }
-        transaction.send().await?;
-        Ok(())
-    }
-
-    async fn find_slots(&self, partition: &str) -> Result<Vec<KeySlot>, StoreError> {
-        let read = |item: &Item| match item.find_text("alg") {
-            Some(_) => item.parsed("alg", SigningAlgorithm::parse).map(Some),
-            None => Ok(None),
-        };
-        let slots = self.find_keys(partition, &TIMES, read).await?.into_iter();
-        Ok(slots.map(|Slotted { slot, active_from, key }| KeySlot { slot, active_from, algorithm: key }).collect())
-    }
-
-    /// All keys of a partition, or some attributes of them.
-    async fn find_keys<K>(
-        &self,
-        partition: &str,
-        attributes: &[&str],
-        read: impl Fn(&Item) -> Result<K, StoreError>,
-    ) -> Result<Vec<Slotted<K>>, StoreError> {
-        let mut query = self
-            .client
-            .query()
+    fn change_of_slot(&self, partition: &str, slot: u32) -> UpdateBuilder {
+        Update::builder()
             .table_name(&self.keys_table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :partition")
-            .expression_attribute_values(":partition", string(partition));
-        if !attributes.is_empty() {
-            query = query.projection_expression(attributes.join(","));
+            .set_key(Some(Key::ring(partition).to_attributes()))
+            .expression_attribute_names("#slot", slot.to_string())
+    }
+
+    fn at_once(&self, changes: [UpdateBuilder; 2]) -> Result<TransactWriteItemsFluentBuilder, StoreError> {
+        let mut transaction = self.client.transact_write_items();
+        for change in changes {
+            transaction = transaction.transact_items(TransactWriteItem::builder().update(change.build()?).build());
         }
-        let answer = query.send().await?;
-        let items = answer.items.unwrap_or_default().into_iter().map(Item::from_attributes);
-        items
-            .map(|item| {
-                let slot = item.text("sk")?.parse().map_err(|_| StoreError::Corrupt { attribute: "sk" })?;
-                Ok(Slotted { slot, active_from: item.time("active_from")?, key: read(&item)? })
-            })
-            .collect()
+        Ok(transaction)
     }
 }
 
-fn slot<K>(partition: &str, key: &Slotted<K>) -> Item {
-    Item::new(&Key::ring(partition, key.slot)).with_time("active_from", key.active_from)
+fn active_from<K>(key: &Slotted<K>) -> Item {
+    Item::default().with_time("active_from", key.active_from)
+}
+
+/// What lies in the slots of a ring, in their order.
+fn slots<K>(item: Item, read: impl Fn(&Item) -> Result<K, StoreError>) -> Result<Vec<Slotted<K>>, StoreError> {
+    let attributes = item.into_attributes().into_iter().filter(|(name, _)| !matches!(name.as_str(), "pk" | "sk"));
+    let mut slots: Vec<Slotted<K>> = attributes
+        .map(|(name, value)| match (name.parse(), value) {
+            (Ok(slot), AttributeValue::M(half)) => {
+                let half = Item::from_attributes(half);
+                Ok(Slotted { slot, active_from: half.time("active_from")?, key: read(&half)? })
+            }
+            _ => Err(StoreError::Corrupt { attribute: "slot" }),
+        })
+        .collect::<Result<_, _>>()?;
+    slots.sort_unstable_by_key(|slotted| slotted.slot);
+    Ok(slots)
+}
+
+fn read_mac_key(item: &Item) -> Result<MacKey, StoreError> {
+    let id = item.parsed("key_id", base64url::decode_array).map(MacKeyId::from_bytes)?;
+    let secret = Zeroizing::new(item.parsed("secret", base64url::decode_array)?);
+    Ok(MacKey::from_secret(id, secret))
+}
+
+fn read_private_key(item: &Item) -> Result<PrivateKey, StoreError> {
+    Ok(PrivateKey {
+        kid: item.text("kid")?.to_owned(),
+        algorithm: read_algorithm(item)?,
+        pkcs8: Zeroizing::new(item.parsed("pkcs8", base64url::decode)?),
+    })
+}
+
+fn read_algorithm(item: &Item) -> Result<SigningAlgorithm, StoreError> {
+    item.parsed("alg", SigningAlgorithm::parse)
+}
+
+fn read_jwk(item: &Item) -> Result<Jwk, StoreError> {
+    item.parsed("jwk", |text| serde_json::from_str(text).ok())
 }

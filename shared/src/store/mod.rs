@@ -13,7 +13,7 @@ mod sessions;
 mod signups;
 mod users;
 
-pub use keys::KeySlot;
+pub use keys::{KeyTimes, Rings};
 pub use sessions::Rotation;
 pub use signups::{Account, AccountError, Resend};
 pub use users::{Identifier, Taken, Undeliverable};
@@ -113,9 +113,9 @@ impl Store {
         }
     }
 
-    /// Reads several items of the main table strongly, in one round trip. Attributes other than `attributes` stay
-    /// away, if any are named. Items come in no particular order.
-    async fn batch_get(&self, keys: Vec<Key>, attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
+    /// Reads several items of a table strongly, in one round trip. Attributes other than `attributes` stay away, if any
+    /// are named. Items come in no particular order.
+    async fn batch_get(&self, table: &str, keys: Vec<Key>, attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
         // The names go through placeholders: `status`, say, is reserved.
         let names = attributes.iter().map(|name| (format!("#{name}"), (*name).to_owned()));
         let projection: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
@@ -127,14 +127,14 @@ impl Store {
                 .projection_expression(projection.join(","))
                 .set_expression_attribute_names(Some(names.collect()));
         }
-        let mut pending = HashMap::from([(self.table.clone(), request.build()?)]);
+        let mut pending = HashMap::from([(table.to_owned(), request.build()?)]);
         let mut items = Vec::with_capacity(keys.len());
         for attempt in 0..BATCH_ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(BATCH_BACKOFF * 2_u32.pow(attempt)).await;
             }
             let answer = self.client.batch_get_item().set_request_items(Some(pending)).send().await?;
-            let found = answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
+            let found = answer.responses.unwrap_or_default().remove(table).unwrap_or_default();
             items.extend(found.into_iter().map(Item::from_attributes));
             pending = answer.unprocessed_keys.unwrap_or_default();
             if pending.is_empty() {

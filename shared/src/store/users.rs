@@ -74,7 +74,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Taken, StoreError> {
         let (email, username) = (Key::email(email), Key::username(username));
-        let items = self.batch_get(vec![email.clone(), username.clone()], &[]).await?;
+        let items = self.batch_get(&self.table, vec![email.clone(), username.clone()], &[]).await?;
         let find = |key: &Key| items.iter().find(|item| item.has_key(key));
         Ok(Taken {
             email: find(&email).is_some_and(has_owner),
@@ -85,7 +85,7 @@ impl Store {
 
     /// Whether mail to an address came back not long ago.
     pub async fn find_undeliverable(&self, email: &EmailAddress, now: Timestamp) -> Result<bool, StoreError> {
-        let items = self.batch_get(vec![Key::email(email)], &[]).await?;
+        let items = self.batch_get(&self.table, vec![Key::email(email)], &[]).await?;
         items.first().map_or(Ok(false), |item| is_undeliverable(item, now))
     }
 
@@ -139,7 +139,7 @@ impl Store {
     ) -> Result<(Option<Session>, Option<User>), StoreError> {
         let (session, user) = (Key::session(session), Key::user(session.user_id));
         let attributes: Vec<&str> = WITHOUT_PASSWORD.into_iter().chain(OF_SESSIONS).collect();
-        let items = self.batch_get(vec![session.clone(), user.clone()], &attributes).await?;
+        let items = self.batch_get(&self.table, vec![session.clone(), user.clone()], &attributes).await?;
         let find = |key: &Key| items.iter().find(|item| item.has_key(key));
         Ok((find(&session).map(sessions::from_item).transpose()?, find(&user).map(from_item).transpose()?))
     }

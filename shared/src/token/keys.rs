@@ -190,31 +190,39 @@ fn generate_rsa_2048() -> Result<(Zeroizing<Vec<u8>>, KeyMaterial), KeyError> {
     Ok((Zeroizing::new(pkcs8.as_ref().to_vec()), material))
 }
 
-/// The keys of one partition, as this instance last saw them.
+/// The keys of one ring.
+type Keys<K> = Arc<[Slotted<Arc<K>>]>;
+
+/// A ring, as this instance last saw it.
 struct Cached<K>(Mutex<Loaded<K>>);
 
 struct Loaded<K> {
     at: Timestamp,
     /// When they were last looked for because one was missing.
     missed_at: Option<Timestamp>,
-    keys: Option<Arc<[Slotted<Arc<K>>]>>,
+    keys: Keys<K>,
 }
 
 impl<K> Cached<K> {
-    const fn empty() -> Self {
-        Self(Mutex::new(Loaded { at: Timestamp::from_unix(0), missed_at: None, keys: None }))
+    fn empty() -> Self {
+        Self(Mutex::new(Loaded { at: Timestamp::from_unix(0), missed_at: None, keys: Arc::new([]) }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Loaded<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was loaded last, however long ago.
+    fn all(&self) -> Keys<K> {
+        Arc::clone(&self.lock().keys)
+    }
+
     /// What was loaded less than [`RELOAD_AFTER`] ago. No keys at all are never current: the first may be made any
     /// moment.
-    fn current(&self, now: Timestamp) -> Option<Arc<[Slotted<Arc<K>>]>> {
+    fn current(&self, now: Timestamp) -> Option<Keys<K>> {
         let loaded = self.lock();
-        let keys = loaded.keys.as_ref()?;
-        (now.seconds_since(loaded.at) < RELOAD_AFTER && !keys.is_empty()).then(|| Arc::clone(keys))
+        let is_current = now.seconds_since(loaded.at) < RELOAD_AFTER && !loaded.keys.is_empty();
+        is_current.then(|| Arc::clone(&loaded.keys))
     }
 
     /// Whether to look for a key that is not among current ones; not again before [`UNKNOWN_KEY_COOLDOWN`] is over.
@@ -227,15 +235,11 @@ impl<K> Cached<K> {
         true
     }
 
-    fn put(&self, keys: Vec<Slotted<K>>, now: Timestamp) -> Arc<[Slotted<Arc<K>>]> {
-        let keys: Arc<[_]> = keys
-            .into_iter()
-            .map(|Slotted { slot, active_from, key }| Slotted { slot, active_from, key: Arc::new(key) })
-            .collect();
+    fn put(&self, keys: Vec<Slotted<K>>, now: Timestamp) {
+        let shared = |Slotted { slot, active_from, key }| Slotted { slot, active_from, key: Arc::new(key) };
         let mut loaded = self.lock();
         loaded.at = now;
-        loaded.keys = Some(Arc::clone(&keys));
-        keys
+        loaded.keys = keys.into_iter().map(shared).collect();
     }
 }
 
@@ -272,17 +276,23 @@ pub struct KeyRing {
 
 impl KeyRing {
     /// A ring that has loaded nothing yet and signs with `algorithm`.
-    pub const fn new(store: Arc<Store>, algorithm: SigningAlgorithm) -> Self {
+    pub fn new(store: Arc<Store>, algorithm: SigningAlgorithm) -> Self {
         Self { store, algorithm, macs: Cached::empty(), signing: Cached::empty(), public: Cached::empty() }
     }
 
-    /// Loads the keys of one use, before anybody asks for them.
-    pub async fn load(&self, usage: KeyUse, now: Timestamp) -> Result<(), KeyError> {
-        match usage {
-            KeyUse::Mac => self.load_macs(now).await.map(drop),
-            KeyUse::Signing => self.load_signing(now).await.map(drop),
-            KeyUse::Public => self.load_public(now).await.map(drop),
+    /// Loads the keys of these uses, before anybody asks for them, in one round trip.
+    pub async fn load(&self, uses: &[KeyUse], now: Timestamp) -> Result<(), KeyError> {
+        let rings = self.store.find_rings(uses).await?;
+        if uses.contains(&KeyUse::Mac) {
+            self.macs.put(rings.macs, now);
         }
+        if uses.contains(&KeyUse::Signing) {
+            self.signing.put(usable(rings.signing, |key| SigningKey::from_stored(&key))?, now);
+        }
+        if uses.contains(&KeyUse::Public) {
+            self.public.put(usable(rings.public, PublicKey::from_jwk)?, now);
+        }
+        Ok(())
     }
 
     /// The key for new MACs.
@@ -374,25 +384,26 @@ impl KeyRing {
         Ok(keys.iter().map(|slotted| slotted.key.jwk.clone()).collect())
     }
 
-    async fn load_macs(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<MacKey>>]>, KeyError> {
-        Ok(self.macs.put(self.store.find_mac_keys().await?, now))
+    async fn load_macs(&self, now: Timestamp) -> Result<Keys<MacKey>, KeyError> {
+        self.load(&[KeyUse::Mac], now).await?;
+        Ok(self.macs.all())
     }
 
-    async fn load_signing(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<SigningKey>>]>, KeyError> {
-        let keys = self.store.find_signing_keys().await?.into_iter().map(|stored| {
-            let key = SigningKey::from_stored(&stored.key).map_err(told)?;
-            Ok(Slotted { slot: stored.slot, active_from: stored.active_from, key })
-        });
-        Ok(self.signing.put(keys.collect::<Result<_, KeyError>>()?, now))
+    async fn load_signing(&self, now: Timestamp) -> Result<Keys<SigningKey>, KeyError> {
+        self.load(&[KeyUse::Signing], now).await?;
+        Ok(self.signing.all())
     }
 
-    async fn load_public(&self, now: Timestamp) -> Result<Arc<[Slotted<Arc<PublicKey>>]>, KeyError> {
-        let keys = self.store.find_public_keys().await?.into_iter().map(|stored| {
-            let key = PublicKey::from_jwk(stored.key).map_err(told)?;
-            Ok(Slotted { slot: stored.slot, active_from: stored.active_from, key })
-        });
-        Ok(self.public.put(keys.collect::<Result<_, KeyError>>()?, now))
+    async fn load_public(&self, now: Timestamp) -> Result<Keys<PublicKey>, KeyError> {
+        self.load(&[KeyUse::Public], now).await?;
+        Ok(self.public.all())
     }
+}
+
+/// Stored keys, ready for use.
+fn usable<S, K>(stored: Vec<Slotted<S>>, read: impl Fn(S) -> Result<K, KeyError>) -> Result<Vec<Slotted<K>>, KeyError> {
+    let read = |Slotted { slot, active_from, key }| Ok(Slotted { slot, active_from, key: read(key).map_err(told)? });
+    stored.into_iter().map(read).collect()
 }
 
 /// Tells whoever watches that a key failed.

@@ -4,11 +4,11 @@
 //! stays until nothing that it made can be in use any more, and then goes with its private half. `plan` decides, from
 //! the times that lie beside the keys alone; it never sees a secret.
 
-use super::keys::{KeyError, KeyRing};
+use super::algorithm::SigningAlgorithm;
+use super::keys::{KeyError, KeyRing, Slotted};
 use crate::account::SIGNUP_LIFETIME;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::store::KeySlot;
 
 /// Seconds between a key's publication and its first signature. Our own verifiers look every five minutes, and so do
 /// clients of the key set; API Gateway's JWT authorizer keeps a key set for two hours.
@@ -38,15 +38,15 @@ struct Plan {
 /// configured one only verify. `kept` is how many seconds what they made may live.
 ///
 /// The very first key is not made here, but by whoever first needs it.
-fn plan(
-    keys: &[KeySlot],
-    of_use: impl Fn(&KeySlot) -> bool,
+fn plan<K>(
+    keys: &[Slotted<K>],
+    of_use: impl Fn(&K) -> bool,
     rotation: u64,
     kept: u64,
     at_once: bool,
     now: Timestamp,
 ) -> Plan {
-    let signers: Vec<&KeySlot> = keys.iter().filter(|key| of_use(key)).collect();
+    let signers: Vec<&Slotted<K>> = keys.iter().filter(|slotted| of_use(&slotted.key)).collect();
     let Some(newest) = signers.iter().max_by_key(|key| key.slot) else { return Plan::default() };
     let is_due = at_once || now.seconds_since(newest.active_from) >= rotation;
     let create = (newest.active_from <= now && is_due).then(|| {
@@ -55,8 +55,8 @@ fn plan(
     });
     // A key has had its day once a later one signs.
     let superseded_at =
-        |key: &KeySlot| signers.iter().filter(|other| other.slot > key.slot).map(|other| other.active_from).min();
-    let is_spent = |key: &&KeySlot| {
+        |key: &Slotted<K>| signers.iter().filter(|other| other.slot > key.slot).map(|other| other.active_from).min();
+    let is_spent = |key: &&Slotted<K>| {
         superseded_at(key).is_some_and(|at| now >= at && now.seconds_since(at) >= kept.saturating_add(KEPT_LONGER))
     };
     Plan { create, delete: keys.iter().filter(is_spent).map(|key| key.slot).collect() }
@@ -68,11 +68,11 @@ impl KeyRing {
     pub async fn rotate(&self, config: &Config, at_once: bool, now: Timestamp) -> Result<Rotated, KeyError> {
         let mut rotated = Rotated::default();
         let lifetimes = &config.lifetimes;
+        let times = self.store.find_key_times().await?;
 
         let access = lifetimes.browser.access.max(lifetimes.app.access);
-        let keys = self.store.find_signing_key_slots().await?;
-        let signs = |key: &KeySlot| key.algorithm == Some(config.signing_algorithm);
-        let signing = plan(&keys, signs, config.key_rotation, access, at_once, now);
+        let signs = |algorithm: &SigningAlgorithm| *algorithm == config.signing_algorithm;
+        let signing = plan(&times.signing, signs, config.key_rotation, access, at_once, now);
         if let Some((slot, active_from)) = signing.create {
             self.create_signing_key(slot, active_from).await?;
             rotated.created += 1;
@@ -84,8 +84,7 @@ impl KeyRing {
 
         // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
         let refresh = lifetimes.app.absolute.max(SIGNUP_LIFETIME);
-        let keys = self.store.find_mac_key_slots().await?;
-        let macs = plan(&keys, |_| true, config.key_rotation, refresh, at_once, now);
+        let macs = plan(&times.macs, |()| true, config.key_rotation, refresh, at_once, now);
         if let Some((slot, active_from)) = macs.create {
             self.create_mac_key(slot, active_from).await?;
             rotated.created += 1;
@@ -101,21 +100,20 @@ impl KeyRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::SigningAlgorithm;
 
     const DAY: u64 = 86_400;
     const KEPT: u64 = 1800;
 
-    fn key(slot: u32, active_from: u64, algorithm: SigningAlgorithm) -> KeySlot {
-        KeySlot { slot, active_from: Timestamp::from_unix(active_from), algorithm: Some(algorithm) }
+    fn key(slot: u32, active_from: u64, algorithm: SigningAlgorithm) -> Slotted<SigningAlgorithm> {
+        Slotted { slot, active_from: Timestamp::from_unix(active_from), key: algorithm }
     }
 
-    fn es256(slot: u32, active_from: u64) -> KeySlot {
+    fn es256(slot: u32, active_from: u64) -> Slotted<SigningAlgorithm> {
         key(slot, active_from, SigningAlgorithm::Es256)
     }
 
-    fn planned(keys: &[KeySlot], at_once: bool, now: u64) -> Plan {
-        let signs = |key: &KeySlot| key.algorithm == Some(SigningAlgorithm::Es256);
+    fn planned(keys: &[Slotted<SigningAlgorithm>], at_once: bool, now: u64) -> Plan {
+        let signs = |algorithm: &SigningAlgorithm| *algorithm == SigningAlgorithm::Es256;
         plan(keys, signs, 30 * DAY, KEPT, at_once, Timestamp::from_unix(now))
     }
 

@@ -1,15 +1,12 @@
 //! The table of keys, read as nobody outside may: so that forged tokens carry genuine signatures.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
 use serde_json::Value;
-use shared::aws::Aws;
 
 use super::Stack;
+use super::tables::{Item, items, text};
 
 /// A signing key of the stack.
 pub(crate) struct StolenKey {
@@ -22,16 +19,17 @@ pub(crate) struct StolenKey {
 impl StolenKey {
     /// Reads the key that signs, from the database of `stack`.
     pub(crate) async fn of(stack: &Stack) -> Self {
-        let private = items(stack, "SIGNING#PRIVATE").await.pop().expect("a private key");
-        let public = items(stack, "SIGNING#PUBLIC").await.pop().expect("a public key");
-        let text = |item: &HashMap<String, AttributeValue>, name: &str| {
-            item.get(name).and_then(|value| value.as_s().ok()).expect("a text").clone()
+        let rings = items(stack, "KeysTable").await;
+        let newest = |partition: &str| {
+            let ring = rings.iter().find(|ring| text(ring, "pk") == partition).expect("a ring");
+            ring_slots(ring).into_iter().max_by_key(|(slot, _)| *slot).expect("a key").1
         };
-        let pkcs8 = BASE64_URL_SAFE_NO_PAD.decode(text(&private, "pkcs8")).expect("base64url");
+        let (private, public) = (newest("SIGNING#PRIVATE"), newest("SIGNING#PUBLIC"));
+        let pkcs8 = BASE64_URL_SAFE_NO_PAD.decode(text(private, "pkcs8")).expect("base64url");
         Self {
-            kid: text(&private, "kid"),
+            kid: text(private, "kid").to_owned(),
             encoding: EncodingKey::from_ec_der(&pkcs8),
-            public: serde_json::from_str(&text(&public, "jwk")).expect("a JWK"),
+            public: serde_json::from_str(text(public, "jwk")).expect("a JWK"),
         }
     }
 
@@ -43,15 +41,8 @@ impl StolenKey {
     }
 }
 
-async fn items(stack: &Stack, partition: &str) -> Vec<HashMap<String, AttributeValue>> {
-    let answer = Aws::local(stack.database(), stack.database())
-        .dynamodb()
-        .query()
-        .table_name("KeysTable")
-        .key_condition_expression("pk = :pk")
-        .expression_attribute_values(":pk", AttributeValue::S(partition.to_owned()))
-        .send()
-        .await
-        .expect("keys");
-    answer.items.unwrap_or_default()
+/// The keys of a ring, by the numbers of their slots.
+pub(crate) fn ring_slots(ring: &Item) -> Vec<(u32, &Item)> {
+    let slots = ring.iter().filter(|(name, _)| !matches!(name.as_str(), "pk" | "sk"));
+    slots.map(|(name, key)| (name.parse().expect("a number"), key.as_m().expect("a key"))).collect()
 }
