@@ -8,12 +8,14 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
     TimeToLiveStatus,
 };
+use aws_sdk_dynamodb::{Client, Config};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -122,8 +124,20 @@ async fn sweep(database: dynoxide::Database) {
     }
 }
 
-/// Makes the tables that are not there yet.
-pub async fn create_tables(client: &Client, tables: &[Table]) -> Result<(), DatabaseError> {
+/// A client of the database at `endpoint`, for what no function does.
+pub fn client(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}
+
+/// Makes the tables that are not there yet in the database at `endpoint`.
+pub async fn create_tables(endpoint: &str, tables: &[Table]) -> Result<(), DatabaseError> {
+    let client = &client(endpoint);
     for table in tables {
         let failed = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
         create_table(client, table).await.map_err(failed)?;

@@ -179,7 +179,7 @@ impl LocalStack {
         let (ses_endpoint, mail_server) = mailbox.serve(ses_address).await.map_err(io("the mail endpoint"))?;
 
         let aws = Aws::local(&dynamodb_endpoint, &ses_endpoint);
-        database::create_tables(&aws.dynamodb(), &stack.tables).await?;
+        database::create_tables(&dynamodb_endpoint, &stack.tables).await?;
         let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
         invoke_scheduled(&functions, &stack.scheduled).await;
         let schedule = tokio::spawn(repeat_scheduled(functions.clone(), stack.scheduled.clone()));

@@ -38,7 +38,7 @@ pub struct Platform {
     pub config: Arc<Config>,
     /// The time.
     pub clock: Clock,
-    /// The clients of AWS.
+    /// AWS.
     pub aws: Aws,
     /// How many requests this process answers at a time.
     pub concurrency: Concurrency,

@@ -18,8 +18,8 @@ const LIFETIMES: Lifetimes = Lifetimes {
 const START: Timestamp = Timestamp::from_unix(4_102_444_800);
 
 fn store(stack: &Stack) -> Store {
-    let client = Aws::local(stack.database(), stack.database()).dynamodb();
-    Store::new(client, "UsersTable".to_owned(), "KeysTable".to_owned(), Concurrency::Many)
+    let service = Aws::local(stack.database(), stack.database()).dynamodb();
+    Store::new(service, "UsersTable".to_owned(), "KeysTable".to_owned(), Concurrency::Many)
 }
 
 fn key(number: u8) -> RetryKey {

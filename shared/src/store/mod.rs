@@ -9,6 +9,7 @@
 
 mod item;
 mod keys;
+mod requests;
 mod sessions;
 mod signups;
 mod users;
@@ -22,14 +23,17 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsInput;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsInputBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use thiserror::Error;
 
 use item::{Item, Key};
 
+use crate::aws::{Request as _, Service};
 use crate::concurrency::Concurrency;
 use crate::{base64url, random};
 
@@ -79,7 +83,7 @@ impl From<BuildError> for StoreError {
 /// The two tables.
 #[derive(Debug)]
 pub struct Store {
-    client: Client,
+    service: Service,
     table: String,
     keys_table: String,
     /// Whether the next pair of calls may take two connections.
@@ -87,10 +91,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// The tables of these names, through `client`.
-    pub const fn new(client: Client, table: String, keys_table: String, concurrency: Concurrency) -> Self {
+    /// The tables of these names, in `service`.
+    pub const fn new(service: Service, table: String, keys_table: String, concurrency: Concurrency) -> Self {
         let pairs_run_together = AtomicBool::new(matches!(concurrency, Concurrency::Many));
-        Self { client, table, keys_table, pairs_run_together }
+        Self { service, table, keys_table, pairs_run_together }
     }
 
     /// What two calls answer that do not depend on each other: together, except for the first such pair of an
@@ -133,7 +137,7 @@ impl Store {
             if attempt > 0 {
                 tokio::time::sleep(BATCH_BACKOFF * 2_u32.pow(attempt)).await;
             }
-            let answer = self.client.batch_get_item().set_request_items(Some(pending)).send().await?;
+            let answer = BatchGetItemInput::builder().set_request_items(Some(pending)).send_by(&self.service).await?;
             let found = answer.responses.unwrap_or_default().remove(table).unwrap_or_default();
             items.extend(found.into_iter().map(Item::from_attributes));
             pending = answer.unprocessed_keys.unwrap_or_default();
@@ -159,6 +163,11 @@ fn call_mark() -> String {
     base64url::encode(random::bytes::<12>())
 }
 
+/// A transaction with nothing in it. Its token has DynamoDB take a repetition of the call for the same transaction.
+fn transaction() -> TransactWriteItemsInputBuilder {
+    TransactWriteItemsInput::builder().client_request_token(call_mark())
+}
+
 /// `S`, the type of nearly every attribute.
 fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -173,18 +182,18 @@ fn number(number: impl Into<u64>) -> AttributeValue {
 mod tests {
     use std::cell::RefCell;
 
-    use aws_sdk_dynamodb::config::BehaviorVersion;
     use aws_sdk_dynamodb::error::ErrorMetadata;
     use aws_sdk_dynamodb::operation::put_item::PutItemError;
     use aws_smithy_runtime_api::http::StatusCode;
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
+    use crate::aws::Aws;
 
     /// In which order the calls of two pairs, one pair after the other, begin, and end (`.`). Each call waits once.
     fn order(concurrency: Concurrency) -> String {
-        let config = aws_sdk_dynamodb::Config::builder().behavior_version(BehaviorVersion::latest()).build();
-        let store = Store::new(Client::from_conf(config), "UsersTable".to_owned(), "KeysTable".to_owned(), concurrency);
+        let service = Aws::local("http://127.0.0.1:1", "http://127.0.0.1:1").dynamodb();
+        let store = Store::new(service, "UsersTable".to_owned(), "KeysTable".to_owned(), concurrency);
         let order = RefCell::new(String::new());
         let call = async |name: char| {
             order.borrow_mut().push(name);
@@ -203,6 +212,13 @@ mod tests {
     fn the_first_pair_of_an_instance_runs_in_turn_and_every_other_together() {
         assert_eq!(order(Concurrency::One), "a.b.cd..");
         assert_eq!(order(Concurrency::Many), "ab..cd..");
+    }
+
+    #[test]
+    fn each_transaction_has_a_token_of_its_own() {
+        let tokens = [transaction(), transaction()].map(|it| it.get_client_request_token().clone().expect("a token"));
+        assert_ne!(tokens[0], tokens[1]);
+        assert!(tokens.iter().all(|token| token.len() <= 36), "{tokens:?}");
     }
 
     #[test]

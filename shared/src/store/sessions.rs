@@ -1,11 +1,15 @@
 //! Sessions, each an item of its user's partition `SESSIONS#<user id>`.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemInput;
+use aws_sdk_dynamodb::operation::put_item::PutItemInput;
+use aws_sdk_dynamodb::operation::query::QueryInput;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, transaction};
 use crate::account::{Epoch, UserId};
+use crate::aws::Request as _;
 use crate::clock::Timestamp;
 use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
 
@@ -24,14 +28,12 @@ impl Store {
     /// All sessions of a user, ended ones too as long as TTL has not swept them. There are few: a sign-in deletes what
     /// is over `MaxSessions`.
     pub async fn find_sessions(&self, user_id: UserId) -> Result<Vec<Session>, StoreError> {
-        let answer = self
-            .client
-            .query()
+        let answer = QueryInput::builder()
             .table_name(&self.table)
             .consistent_read(true)
             .key_condition_expression("pk = :partition")
             .expression_attribute_values(":partition", string(Key::sessions_of(user_id)))
-            .send()
+            .send_by(&self.service)
             .await?;
         answer.items.unwrap_or_default().into_iter().map(|item| from_item(&Item::from_attributes(item))).collect()
     }
@@ -40,18 +42,17 @@ impl Store {
     pub async fn create_session(&self, session: &Session, replaced: &[SessionRef]) -> Result<(), StoreError> {
         let item = to_item(session).into_attributes();
         if replaced.is_empty() {
-            self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await?;
+            PutItemInput::builder().table_name(&self.table).set_item(Some(item)).send_by(&self.service).await?;
             return Ok(());
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
-        let mut transaction =
-            self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
+        let mut transaction = transaction().transact_items(TransactWriteItem::builder().put(put).build());
         for old in replaced {
             let delete =
                 Delete::builder().table_name(&self.table).set_key(Some(Key::session(*old).to_attributes())).build()?;
             transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
         }
-        transaction.send().await?;
+        transaction.send_by(&self.service).await?;
         Ok(())
     }
 
@@ -67,9 +68,7 @@ impl Store {
     ) -> Result<Rotation, StoreError> {
         let fresh_key = if key.is_some() { " AND key_1 <> :key" } else { "" };
         let call = call_mark();
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::session(session).to_attributes()))
             .condition_expression(format!(
@@ -88,7 +87,7 @@ impl Store {
             .expression_attribute_values(":call", string(&call))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
+        match update.send_by(&self.service).await {
             Ok(answer) => {
                 let item = Item::from_attributes(answer.attributes.unwrap_or_default());
                 Ok(Rotation::Rotated(from_item(&item)?))
@@ -113,9 +112,7 @@ impl Store {
         idle_expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::session(session.reference()).to_attributes()))
             .condition_expression("generation = :generation AND idle_expires_at > :now AND expires_at > :now")
@@ -123,7 +120,7 @@ impl Store {
             .expression_attribute_values(":generation", number(session.generation.number()))
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":idle", number(idle_expires_at.unix()));
-        match update.send().await {
+        match update.send_by(&self.service).await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
@@ -134,11 +131,10 @@ impl Store {
 
     /// Deletes a session, whether or not it is there.
     pub async fn delete_session(&self, session: SessionRef) -> Result<(), StoreError> {
-        self.client
-            .delete_item()
+        DeleteItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::session(session).to_attributes()))
-            .send()
+            .send_by(&self.service)
             .await?;
         Ok(())
     }

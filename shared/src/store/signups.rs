@@ -1,18 +1,21 @@
 //! Pending sign-ups, and the transaction that makes one an account.
 
+use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+use aws_sdk_dynamodb::operation::put_item::PutItemInput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, transaction, users};
 use crate::account::{
     CODE_LIFETIME, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN,
     SIGNUP_LIFETIME, User, UserId, Username,
 };
+use crate::aws::Request as _;
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::session::Session;
@@ -59,24 +62,21 @@ pub enum AccountError {
 impl Store {
     /// Stores a new sign-up. Without a condition, as its identifier is new: so the SDK may repeat it.
     pub async fn create_signup(&self, pending: &PendingSignup) -> Result<(), StoreError> {
-        self.client
-            .put_item()
+        PutItemInput::builder()
             .table_name(&self.table)
             .set_item(Some(to_item(pending).into_attributes()))
-            .send()
+            .send_by(&self.service)
             .await?;
         Ok(())
     }
 
     /// A sign-up that has not ended.
     pub async fn find_signup(&self, id: PendingId, now: Timestamp) -> Result<Option<PendingSignup>, StoreError> {
-        let answer = self
-            .client
-            .get_item()
+        let answer = GetItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .consistent_read(true)
-            .send()
+            .send_by(&self.service)
             .await?;
         let pending = answer.item.map(|item| from_item(&Item::from_attributes(item))).transpose()?;
         Ok(pending.filter(|pending| now < pending.expires_at))
@@ -90,9 +90,7 @@ impl Store {
         signup_id_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression(
@@ -103,7 +101,7 @@ impl Store {
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":now", number(now.unix()));
-        spend(update).await
+        self.spend(update).await
     }
 
     /// Spends one guess of a sign-up's password, before anything is compared, and returns the sign-up; `None` when it
@@ -114,9 +112,7 @@ impl Store {
         token_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression("token_mac = :mac AND password_attempts > :zero AND expires_at > :now")
@@ -125,21 +121,31 @@ impl Store {
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":now", number(now.unix()));
-        spend(update).await
+        self.spend(update).await
+    }
+
+    /// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
+    async fn spend(&self, update: UpdateItemInputBuilder) -> Result<Option<PendingSignup>, StoreError> {
+        match update.return_values(ReturnValue::AllNew).send_by(&self.service).await {
+            Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(error.into()),
+            },
+        }
     }
 
     /// Gives a guess back to whoever guessed right, so that the same request may be repeated if its answer was lost.
     /// Wrong guesses are never given back.
     pub async fn restore_attempt(&self, id: PendingId, guess: Guess) -> Result<(), StoreError> {
         let attempts = attempts(guess);
-        self.client
-            .update_item()
+        UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression("attribute_exists(pk)")
             .update_expression(format!("SET {attempts} = {attempts} + :one"))
             .expression_attribute_values(":one", number(1_u32))
-            .send()
+            .send_by(&self.service)
             .await?;
         Ok(())
     }
@@ -154,9 +160,7 @@ impl Store {
         (token_mac, code_mac): (Mac, Mac),
         now: Timestamp,
     ) -> Result<Option<Resend>, StoreError> {
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression(format!(
@@ -176,7 +180,7 @@ impl Store {
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
+        match update.send_by(&self.service).await {
             Ok(answer) => {
                 let pending = from_item(&Item::from_attributes(answer.attributes.unwrap_or_default()))?;
                 Ok(Some(Resend::Due(Some(Box::new(pending)))))
@@ -205,9 +209,7 @@ impl Store {
     /// Takes a renewal back whose mail could not be sent: `before` is what was stored before it, `token_mac` what it
     /// stored. Nothing happens if another renewal came between.
     pub async fn undo_renewal(&self, before: &PendingSignup, token_mac: Mac) -> Result<(), StoreError> {
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(before.id).to_attributes()))
             .condition_expression("token_mac = :renewed")
@@ -221,7 +223,7 @@ impl Store {
             .expression_attribute_values(":code_end", number(before.code_expires_at.unix()))
             .expression_attribute_values(":mails", number(before.mails))
             .expression_attribute_values(":mailed", number(before.mailed_at.unix()));
-        match update.send().await {
+        match update.send_by(&self.service).await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
@@ -236,9 +238,7 @@ impl Store {
         let day = now.unix() / SIGNUP_LIFETIME;
         let key = Key::limit("resend", subject, &day.to_string());
         let call = call_mark();
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&self.table)
             .set_key(Some(key.to_attributes()))
             .condition_expression(format!("attribute_not_exists(pk) OR ({MAIL_IS_DUE})"))
@@ -255,7 +255,7 @@ impl Store {
             .expression_attribute_values(":end", number(now.plus(SIGNUP_LIFETIME).unix()))
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
+        match update.send_by(&self.service).await {
             Ok(_) => Ok(Resend::Due(None)),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
@@ -316,8 +316,7 @@ impl Store {
                 .expression_attribute_values(":one", number(1_u32));
         }
         let complete = complete.build().map_err(StoreError::from)?;
-        let mut transaction =
-            self.client.transact_write_items().transact_items(TransactWriteItem::builder().update(complete).build());
+        let mut transaction = transaction().transact_items(TransactWriteItem::builder().update(complete).build());
         for (item, condition) in puts {
             let put = Put::builder()
                 .table_name(&self.table)
@@ -327,24 +326,13 @@ impl Store {
                 .map_err(StoreError::from)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
-        let Err(error) = transaction.send().await else { return Ok(()) };
+        let Err(error) = transaction.send_by(&self.service).await else { return Ok(()) };
         match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 Err(refusal(cancelled.cancellation_reasons())?.unwrap_or_else(|| StoreError::from(error).into()))
             }
             _ => Err(StoreError::from(error).into()),
         }
-    }
-}
-
-/// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
-async fn spend(update: UpdateItemFluentBuilder) -> Result<Option<PendingSignup>, StoreError> {
-    match update.return_values(ReturnValue::AllNew).send().await {
-        Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
-        Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-            _ => Err(error.into()),
-        },
     }
 }
 

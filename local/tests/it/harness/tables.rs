@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
-use shared::aws::Aws;
+use local::database;
 
 use super::{Person, Stack};
 
@@ -15,7 +15,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// A client of the database, of nobody.
 pub(crate) fn client(stack: &Stack) -> Client {
-    Aws::local(stack.database(), stack.database()).dynamodb()
+    database::client(stack.database())
 }
 
 /// All items of a table.

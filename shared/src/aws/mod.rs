@@ -1,42 +1,56 @@
-//! The clients of AWS, built by hand.
+//! The services of AWS, and how they are called.
 //!
 //! The SDK's default chain would look for regions, profiles, metadata services and system certificates at every cold
 //! start; the Lambda service tells region and credentials in the environment, and its endpoints chain to Amazon's own
 //! roots, which are baked in (docs/decisions/0003-hand-built-sdk-clients.md).
 
+mod service;
+
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_runtime::invocation_id::InvocationIdInterceptor;
-use aws_runtime::request_info::RequestInfoInterceptor;
-use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
-use aws_runtime::user_agent::UserAgentInterceptor;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{
-    BehaviorVersion, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
-};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_runtime::auth::sigv4::{self, SigV4AuthScheme};
+use aws_runtime::recursion_detection::RecursionDetectionInterceptor;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, InterceptorContext,
+use aws_smithy_runtime::client::defaults::{
+    DefaultPluginParams, default_retry_config_plugin_v2, default_sleep_impl_plugin, default_time_source_plugin,
 };
-use aws_smithy_runtime_api::client::interceptors::{Intercept, disable_interceptor, dyn_dispatch_hint};
+use aws_smithy_runtime::client::http::connection_poisoning::ConnectionPoisoningInterceptor;
+use aws_smithy_runtime::client::identity::IdentityCache;
+use aws_smithy_runtime::client::orchestrator::AuthSchemeAndEndpointOrchestrationV2;
+use aws_smithy_runtime::client::orchestrator::endpoints::StaticUriEndpointResolver;
+use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::interceptors::context::{BeforeTransmitInterceptorContextMut, InterceptorContext};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
+use aws_smithy_runtime_api::client::runtime_plugin::{RuntimePlugins, StaticRuntimePlugin};
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_smithy_types::config_bag::{ConfigBag, Layer};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SigningName;
+use aws_types::region::{Region, SigningRegion};
 
 use crate::config::AwsEnvironment;
 
+pub(crate) use service::requests;
+pub use service::{CallError, Request, Service};
+
 /// The roots that AWS endpoints chain to; see `data/README.md`.
-const AMAZON_ROOTS: &[u8] = include_bytes!("../data/amazon-roots.pem");
+const AMAZON_ROOTS: &[u8] = include_bytes!("../../data/amazon-roots.pem");
 
 /// What calls of AWS name as their sender.
 const USER_AGENT: &str = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
@@ -90,39 +104,73 @@ impl Aws {
         self
     }
 
-    /// A client of DynamoDB.
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .identity_cache(IdentityCache::no_cache())
-            .http_client(self.http_client.clone())
-            .retry_config(retries())
-            .retry_classifier(TransactionConflict)
-            .timeout_config(timeouts())
-            .interceptor(LeanCalls)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(self.dynamodb_endpoint.clone());
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+    /// DynamoDB.
+    pub fn dynamodb(&self) -> Service {
+        let components = self.components("dynamodb", self.dynamodb_endpoint.as_deref());
+        self.service("dynamodb", components.with_retry_classifier(TransactionConflict))
     }
 
-    /// A client of SES.
-    pub fn ses(&self) -> aws_sdk_sesv2::Client {
-        let mut config = aws_sdk_sesv2::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .identity_cache(IdentityCache::no_cache())
-            .http_client(self.http_client.clone())
-            .retry_config(retries())
-            .timeout_config(timeouts())
-            .interceptor(LeanCalls)
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(self.ses_endpoint.clone());
-        aws_sdk_sesv2::Client::from_conf(config.build())
+    /// SES.
+    pub fn ses(&self) -> Service {
+        self.service("ses", self.components("email", self.ses_endpoint.as_deref()))
+    }
+
+    /// What calls are made with, to `endpoint` or else the region's own of this prefix.
+    fn components(&self, prefix: &str, endpoint: Option<&str>) -> RuntimeComponentsBuilder {
+        let endpoint = endpoint.map_or_else(|| regional_endpoint(prefix, self.region.as_ref()), str::to_owned);
+        let credentials = SharedCredentialsProvider::new(self.credentials.clone());
+        RuntimeComponentsBuilder::new("latchkey")
+            .with_http_client(Some(self.http_client.clone()))
+            .with_endpoint_resolver(Some(StaticUriEndpointResolver::uri(endpoint)))
+            .with_auth_scheme(SigV4AuthScheme::new())
+            .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![sigv4::SCHEME_ID])))
+            .with_identity_cache(Some(IdentityCache::no_cache()))
+            .with_identity_resolver(sigv4::SCHEME_ID, credentials)
+            .with_retry_classifier(HttpStatusCodeClassifier::default())
+            .with_interceptor(SharedInterceptor::permanent(ConnectionPoisoningInterceptor::new()))
+            .with_interceptor(SharedInterceptor::permanent(RecursionDetectionInterceptor::new()))
+            .with_interceptor(SharedInterceptor::permanent(UserAgent))
+    }
+
+    /// The service that calls are signed for by this name.
+    fn service(&self, name: &'static str, components: RuntimeComponentsBuilder) -> Service {
+        let mut settings = Layer::new("latchkey");
+        settings
+            .store_put(self.region.clone())
+            .store_put(SigningRegion::from(self.region.clone()))
+            .store_put(SigningName::from_static(name))
+            .store_put(AuthSchemeAndEndpointOrchestrationV2)
+            .store_put(StalledStreamProtectionConfig::disabled())
+            .store_put(retries())
+            .store_put(timeouts());
+        let defaults = DefaultPluginParams::new()
+            .with_retry_partition_name(name)
+            .with_behavior_version(BehaviorVersion::v2026_01_12())
+            .with_is_aws_sdk(true);
+        let defaults =
+            [default_retry_config_plugin_v2(&defaults), default_sleep_impl_plugin(), default_time_source_plugin()];
+        let ours = StaticRuntimePlugin::new().with_config(settings.freeze()).with_runtime_components(components);
+        let plugins = RuntimePlugins::new().with_client_plugins(defaults.into_iter().flatten());
+        Service::new(name, plugins.with_client_plugin(ours))
     }
 }
+
+/// Where the service with this prefix is in a region.
+fn regional_endpoint(prefix: &str, region: &str) -> String {
+    let suffix =
+        SUFFIXES.iter().find(|(start, _)| region.starts_with(start)).map_or("amazonaws.com", |(_, suffix)| suffix);
+    format!("https://{prefix}.{region}.{suffix}")
+}
+
+/// How names end in regions that begin so; others are Amazon's first partition.
+const SUFFIXES: [(&str, &str); 6] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("us-isof-", "csp.hci.ic.gov"),
+];
 
 /// Someone waits for the answer: short steps between attempts, and an end within an API call's patience.
 fn retries() -> RetryConfig {
@@ -161,29 +209,14 @@ impl ResolveDns for InPlaceResolver {
     }
 }
 
-/// Has calls say no more of themselves than the name of this program, for whoever reads the logs of AWS. The SDK would put
-/// the same long words about itself together anew for each call, number its calls and attempts, compare clocks for nobody,
-/// and sign all that: a twentieth of what a refresh costs.
+/// Has calls name this program, for whoever reads the logs of AWS.
 #[derive(Debug)]
-struct LeanCalls;
+struct UserAgent;
 
 #[dyn_dispatch_hint]
-impl Intercept for LeanCalls {
+impl Intercept for UserAgent {
     fn name(&self) -> &'static str {
-        "lean calls"
-    }
-
-    fn read_before_execution(
-        &self,
-        _: &BeforeSerializationInterceptorContextRef<'_>,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let state = config.interceptor_state();
-        state.store_put(disable_interceptor::<UserAgentInterceptor>("a short one is sent"));
-        state.store_put(disable_interceptor::<InvocationIdInterceptor>("nobody asks for it"));
-        state.store_put(disable_interceptor::<RequestInfoInterceptor>("nobody asks for it"));
-        state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>("nothing here reads it"));
-        Ok(())
+        "user agent"
     }
 
     fn modify_before_signing(
@@ -240,9 +273,15 @@ mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
 
+    use aws_sdk_dynamodb::config::endpoint::ResolveEndpoint as _;
+    use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+    use aws_sdk_sesv2::config::endpoint::ResolveEndpoint as _;
+    use aws_sdk_sesv2::operation::send_email::SendEmailInput;
+    use aws_smithy_runtime_api::client::endpoint::EndpointFuture;
+
     use super::*;
 
-    /// The heads of two calls, in small letters, one to each of two clients.
+    /// The heads of two calls, in small letters, one to each of two services.
     fn heads_of_calls() -> Vec<String> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
@@ -251,8 +290,9 @@ mod tests {
         });
         let aws = Aws::local(&endpoint, &endpoint);
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
-            aws.dynamodb().list_tables().send().await.expect("an answer");
-            aws.ses().get_account().send().await.expect("an answer");
+            let read = GetItemInput::builder().table_name("table").set_key(Some([].into()));
+            read.send_by(&aws.dynamodb()).await.expect("an answer");
+            SendEmailInput::builder().send_by(&aws.ses()).await.expect("an answer");
         });
         server.join().expect("two calls")
     }
@@ -273,11 +313,37 @@ mod tests {
     }
 
     #[test]
-    fn calls_name_this_program_and_say_no_more_of_themselves() {
-        for head in heads_of_calls() {
+    fn calls_are_signed_for_their_service_and_name_this_program_alone() {
+        for (head, service) in heads_of_calls().into_iter().zip(["dynamodb", "ses"]) {
             let agents: Vec<&str> = head.lines().filter(|line| line.contains("user-agent: ")).collect();
             assert_eq!(agents, [format!("user-agent: {USER_AGENT}")], "{head}");
             assert!(!head.contains("amz-sdk-"), "{head}");
+            assert!(head.contains(&format!("/us-east-1/{service}/aws4_request")), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn endpoints_are_those_of_the_sdk() {
+        let dynamodb = aws_sdk_dynamodb::config::endpoint::DefaultResolver::new();
+        let ses = aws_sdk_sesv2::config::endpoint::DefaultResolver::new();
+        let url = async |endpoint: EndpointFuture<'_>| endpoint.await.expect("an endpoint").url().to_owned();
+        for region in [
+            "us-east-1",
+            "eu-central-1",
+            "ap-southeast-7",
+            "us-gov-west-1",
+            "cn-north-1",
+            "eusc-de-east-1",
+            "us-iso-east-1",
+            "us-isob-east-1",
+            "eu-isoe-west-1",
+            "us-isof-south-1",
+        ] {
+            let place =
+                aws_sdk_dynamodb::config::endpoint::Params::builder().region(region).build().expect("parameters");
+            assert_eq!(regional_endpoint("dynamodb", region), url(dynamodb.resolve_endpoint(&place)).await);
+            let place = aws_sdk_sesv2::config::endpoint::Params::builder().region(region).build().expect("parameters");
+            assert_eq!(regional_endpoint("email", region), url(ses.resolve_endpoint(&place)).await);
         }
     }
 }
