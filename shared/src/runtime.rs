@@ -61,7 +61,7 @@ impl Platform {
         Ok(Self::new(Config::from_env()?, Clock::system(), aws, Concurrency::One))
     }
 
-    /// The database: one client of it for all that a function is made of.
+    /// The database: one for all that a function is made of.
     pub fn store(&self) -> Arc<Store> {
         Arc::clone(&self.store)
     }

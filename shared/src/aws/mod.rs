@@ -13,6 +13,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_runtime::auth::sigv4::{self, SigV4AuthScheme};
 use aws_runtime::recursion_detection::RecursionDetectionInterceptor;
+use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -128,6 +129,7 @@ impl Aws {
             .with_identity_resolver(sigv4::SCHEME_ID, credentials)
             .with_retry_classifier(HttpStatusCodeClassifier::default())
             .with_interceptor(SharedInterceptor::permanent(ConnectionPoisoningInterceptor::new()))
+            .with_interceptor(SharedInterceptor::permanent(ServiceClockSkewInterceptor::new()))
             .with_interceptor(SharedInterceptor::permanent(RecursionDetectionInterceptor::new()))
             .with_interceptor(SharedInterceptor::permanent(UserAgent))
     }
@@ -148,9 +150,11 @@ impl Aws {
             .with_behavior_version(BehaviorVersion::v2026_01_12())
             .with_is_aws_sdk(true);
         let defaults =
-            [default_retry_config_plugin_v2(&defaults), default_sleep_impl_plugin(), default_time_source_plugin()];
+            [default_retry_config_plugin_v2(&defaults), default_sleep_impl_plugin(), default_time_source_plugin()]
+                // Without a sleep there would be no timeouts either.
+                .map(|plugin| plugin.expect("the SDK's feature rt-tokio"));
         let ours = StaticRuntimePlugin::new().with_config(settings.freeze()).with_runtime_components(components);
-        let plugins = RuntimePlugins::new().with_client_plugins(defaults.into_iter().flatten());
+        let plugins = RuntimePlugins::new().with_client_plugins(defaults);
         Service::new(name, plugins.with_client_plugin(ours))
     }
 }
@@ -231,7 +235,8 @@ impl Intercept for UserAgent {
 }
 
 /// Has the SDK retry what another transaction in flight stopped, which it takes for final by itself: nothing was
-/// written then, and the other one is over in milliseconds.
+/// written then, and the other one is over in milliseconds. As an error of the server's: after a transient one the SDK
+/// would open another connection.
 #[derive(Debug)]
 struct TransactionConflict;
 
@@ -251,7 +256,7 @@ impl ClassifyRetry for TransactionConflict {
             (.., Some(error)) => was_cancelled_by_another(error),
             _ => false,
         };
-        if conflict { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
+        if conflict { RetryAction::server_error() } else { RetryAction::NoActionIndicated }
     }
 
     fn name(&self) -> &'static str {
@@ -275,30 +280,37 @@ mod tests {
 
     use aws_sdk_dynamodb::config::endpoint::ResolveEndpoint as _;
     use aws_sdk_dynamodb::operation::get_item::GetItemInput;
+    use aws_sdk_dynamodb::operation::get_item::builders::GetItemInputBuilder;
     use aws_sdk_sesv2::config::endpoint::ResolveEndpoint as _;
     use aws_sdk_sesv2::operation::send_email::SendEmailInput;
     use aws_smithy_runtime_api::client::endpoint::EndpointFuture;
 
     use super::*;
 
-    /// The heads of two calls, in small letters, one to each of two services.
-    fn heads_of_calls() -> Vec<String> {
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+
+    /// A server that gives these answers and brings the heads of the requests, in small letters.
+    fn serve(answers: &'static [&'static str]) -> (Aws, std::thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let server = std::thread::spawn(move || {
-            (0..2).map(|_| answer(&mut BufReader::new(listener.accept().expect("a caller").0))).collect()
+        let answered = move |answer: &&str| {
+            let mut stream = BufReader::new(listener.accept().expect("a caller").0);
+            let head = read(&mut stream);
+            stream.get_mut().write_all(answer.as_bytes()).expect("a caller");
+            head
+        };
+        let aws = Aws::new(AwsEnvironment {
+            region: "eu-central-1".to_owned(),
+            credentials: ("key".to_owned(), "secret".to_owned(), Some("temporary".to_owned())),
+            dynamodb_endpoint: Some(endpoint.clone()),
+            ses_endpoint: Some(endpoint),
+            ca_bundle: None,
         });
-        let aws = Aws::local(&endpoint, &endpoint);
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
-            let read = GetItemInput::builder().table_name("table").set_key(Some([].into()));
-            read.send_by(&aws.dynamodb()).await.expect("an answer");
-            SendEmailInput::builder().send_by(&aws.ses()).await.expect("an answer");
-        });
-        server.join().expect("two calls")
+        (aws, std::thread::spawn(move || answers.iter().map(answered).collect()))
     }
 
-    /// Reads one request, and answers it with an empty object.
-    fn answer(stream: &mut BufReader<TcpStream>) -> String {
+    /// Reads one request; its head.
+    fn read(stream: &mut BufReader<TcpStream>) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             stream.read_line(&mut head).expect("a line");
@@ -307,19 +319,38 @@ mod tests {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
         stream.read_exact(&mut body).expect("a body");
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-        stream.get_mut().write_all(answer).expect("a caller");
         head
     }
 
-    #[test]
-    fn calls_are_signed_for_their_service_and_name_this_program_alone() {
-        for (head, service) in heads_of_calls().into_iter().zip(["dynamodb", "ses"]) {
+    fn get_item() -> GetItemInputBuilder {
+        GetItemInput::builder().table_name("table").set_key(Some([].into()))
+    }
+
+    #[tokio::test]
+    async fn calls_are_signed_for_their_service_with_the_session_s_token_and_name_this_program_alone() {
+        let (aws, heads) = serve(&[OK, OK]);
+        get_item().send_by(&aws.dynamodb()).await.expect("an answer");
+        SendEmailInput::builder().send_by(&aws.ses()).await.expect("an answer");
+        for (head, service) in heads.join().expect("two calls").into_iter().zip(["dynamodb", "ses"]) {
             let agents: Vec<&str> = head.lines().filter(|line| line.contains("user-agent: ")).collect();
             assert_eq!(agents, [format!("user-agent: {USER_AGENT}")], "{head}");
             assert!(!head.contains("amz-sdk-"), "{head}");
-            assert!(head.contains(&format!("/us-east-1/{service}/aws4_request")), "{head}");
+            assert!(head.contains(&format!("/eu-central-1/{service}/aws4_request")), "{head}");
+            assert!(head.contains("x-amz-security-token: temporary"), "{head}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_clock_is_corrected() {
+        const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ndate: Fri, 01 Jan 2100 00:00:00 GMT\r\ncontent-length: 38\r\n\
+                       connection: close\r\n\r\n{\"__type\":\"InvalidSignatureException\"}";
+        let (aws, heads) = serve(&[REFUSAL, OK, OK]);
+        let dynamodb = aws.dynamodb();
+        get_item().send_by(&dynamodb).await.expect("an answer to the second attempt");
+        get_item().send_by(&dynamodb).await.expect("an answer");
+        let heads = heads.join().expect("three attempts");
+        let corrected = heads.iter().map(|head| head.contains("x-amz-date: 21000101t")).collect::<Vec<_>>();
+        assert_eq!(corrected, [false, true, true], "{heads:?}");
     }
 
     #[tokio::test]

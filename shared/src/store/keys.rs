@@ -2,14 +2,14 @@
 //! the rings that it uses in one call, and IAM tells kinds apart by their partition keys
 //! (`docs/decisions/0012-rings-in-one-item.md`).
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsInputBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use zeroize::Zeroizing;
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, transaction};
+use super::{Store, StoreError};
 use crate::aws::Request as _;
 use crate::base64url;
 use crate::token::keys::{Jwk, KeyUse, PrivateKey, Slotted};
@@ -145,7 +145,7 @@ impl Store {
     }
 
     fn at_once(changes: [UpdateBuilder; 2]) -> Result<TransactWriteItemsInputBuilder, StoreError> {
-        let mut transaction = transaction();
+        let mut transaction = TransactWriteItemsInput::builder();
         for change in changes {
             transaction = transaction.transact_items(TransactWriteItem::builder().update(change.build()?).build());
         }

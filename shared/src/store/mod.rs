@@ -26,8 +26,6 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsInput;
-use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsInputBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use thiserror::Error;
 
@@ -163,11 +161,6 @@ fn call_mark() -> String {
     base64url::encode(random::bytes::<12>())
 }
 
-/// A transaction with nothing in it. Its token has DynamoDB take a repetition of the call for the same transaction.
-fn transaction() -> TransactWriteItemsInputBuilder {
-    TransactWriteItemsInput::builder().client_request_token(call_mark())
-}
-
 /// `S`, the type of nearly every attribute.
 fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -212,13 +205,6 @@ mod tests {
     fn the_first_pair_of_an_instance_runs_in_turn_and_every_other_together() {
         assert_eq!(order(Concurrency::One), "a.b.cd..");
         assert_eq!(order(Concurrency::Many), "ab..cd..");
-    }
-
-    #[test]
-    fn each_transaction_has_a_token_of_its_own() {
-        let tokens = [transaction(), transaction()].map(|it| it.get_client_request_token().clone().expect("a token"));
-        assert_ne!(tokens[0], tokens[1]);
-        assert!(tokens.iter().all(|token| token.len() <= 36), "{tokens:?}");
     }
 
     #[test]

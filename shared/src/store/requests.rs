@@ -1,5 +1,6 @@
 //! The operations of DynamoDB that are called.
 
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::batch_get_item::{
     BatchGetItem, BatchGetItemError, BatchGetItemInput, BatchGetItemOutput,
 };
@@ -18,13 +19,42 @@ use aws_sdk_dynamodb::operation::{
     update_item::builders::UpdateItemInputBuilder,
 };
 
-crate::aws::requests! {
+use super::call_mark;
+use crate::aws::{Request, requests};
+
+requests! {
     BatchGetItem: BatchGetItemInputBuilder => BatchGetItemInput, BatchGetItemOutput, BatchGetItemError;
     DeleteItem: DeleteItemInputBuilder => DeleteItemInput, DeleteItemOutput, DeleteItemError;
     GetItem: GetItemInputBuilder => GetItemInput, GetItemOutput, GetItemError;
     PutItem: PutItemInputBuilder => PutItemInput, PutItemOutput, PutItemError;
     Query: QueryInputBuilder => QueryInput, QueryOutput, QueryError;
-    TransactWriteItems:
-        TransactWriteItemsInputBuilder => TransactWriteItemsInput, TransactWriteItemsOutput, TransactWriteItemsError;
     UpdateItem: UpdateItemInputBuilder => UpdateItemInput, UpdateItemOutput, UpdateItemError;
+}
+
+impl Request for TransactWriteItemsInputBuilder {
+    const NAME: &'static str = "TransactWriteItems";
+    type Operation = TransactWriteItems;
+    type Input = TransactWriteItemsInput;
+    type Output = TransactWriteItemsOutput;
+    type Error = TransactWriteItemsError;
+
+    /// With a token, by which DynamoDB takes a repetition of the call for the same transaction.
+    fn into_input(self) -> Result<Self::Input, BuildError> {
+        self.client_request_token(call_mark()).build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_transaction_has_a_token_of_its_own() {
+        let token = || {
+            let input = TransactWriteItemsInput::builder().set_transact_items(Some(Vec::new())).into_input();
+            input.expect("an input").client_request_token.expect("a token")
+        };
+        assert_ne!(token(), token());
+        assert!((1..=36).contains(&token().len()));
+    }
 }

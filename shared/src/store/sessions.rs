@@ -3,11 +3,12 @@
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemInput;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
 use aws_sdk_dynamodb::operation::query::QueryInput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsInput;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, transaction};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string};
 use crate::account::{Epoch, UserId};
 use crate::aws::Request as _;
 use crate::clock::Timestamp;
@@ -46,7 +47,8 @@ impl Store {
             return Ok(());
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
-        let mut transaction = transaction().transact_items(TransactWriteItem::builder().put(put).build());
+        let mut transaction =
+            TransactWriteItemsInput::builder().transact_items(TransactWriteItem::builder().put(put).build());
         for old in replaced {
             let delete =
                 Delete::builder().table_name(&self.table).set_key(Some(Key::session(*old).to_attributes())).build()?;

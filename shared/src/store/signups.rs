@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::operation::get_item::GetItemInput;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
 use aws_sdk_dynamodb::types::{
@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, transaction, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, users};
 use crate::account::{
     CODE_LIFETIME, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN,
     SIGNUP_LIFETIME, User, UserId, Username,
@@ -316,7 +316,8 @@ impl Store {
                 .expression_attribute_values(":one", number(1_u32));
         }
         let complete = complete.build().map_err(StoreError::from)?;
-        let mut transaction = transaction().transact_items(TransactWriteItem::builder().update(complete).build());
+        let mut transaction =
+            TransactWriteItemsInput::builder().transact_items(TransactWriteItem::builder().update(complete).build());
         for (item, condition) in puts {
             let put = Put::builder()
                 .table_name(&self.table)
