@@ -61,7 +61,7 @@ pub trait Request: Sized + Send {
     }
 }
 
-/// Makes builders of the SDK [`Request`]s: for each the operation, its module, what it is asked, answers, and refuses with.
+/// Makes builders of the SDK [`Request`]s: for each the operation, what it is asked, answers, and refuses with.
 macro_rules! requests {
     ($($operation:ident: $builder:ty => $input:ty, $output:ty, $error:ty;)*) => {$(
         impl $crate::aws::Request for $builder {
