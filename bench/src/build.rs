@@ -22,12 +22,16 @@ pub(crate) fn binary(name: &str) -> PathBuf {
 /// The release binaries of functions and references; the stock one takes minutes more.
 pub(crate) fn binaries(functions: &[String], with_stock: bool) {
     let target = release().join("..");
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--release", "--locked", "--package", "references", "--target-dir"]).arg(&target);
-    for function in functions {
-        command.args(["--package", function]);
+    // Apart, as cargo builds what both need with the features of both.
+    let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
+    for packages in [&functions[..], &["references"]].into_iter().filter(|packages| !packages.is_empty()) {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--release", "--locked", "--target-dir"]).arg(&target);
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        run(command.current_dir(workspace()));
     }
-    run(command.current_dir(workspace()));
     if !with_stock {
         return;
     }

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::types::{
     TimeToLiveStatus,
 };
 use aws_sdk_dynamodb::{Client, Config};
+use shared::aws::Aws;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -130,7 +131,7 @@ pub fn client(endpoint: &str) -> Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(Aws::local(endpoint, endpoint).http_client())
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

@@ -3,19 +3,19 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use lambda_http::request::RequestContext;
-use lambda_http::{LambdaEvent, Request, RequestExt, Service, lambda_runtime, service_fn};
+use lambda_http::{LambdaEvent, Request, RequestExt, lambda_runtime, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::LocalOptions;
 use tracing::Instrument;
 
-use crate::aws::Aws;
+use crate::aws::{Aws, Service};
 use crate::clock::Clock;
 use crate::concurrency::Concurrency;
 use crate::config::{AwsEnvironment, Config, ConfigError};
@@ -28,8 +28,14 @@ use crate::store::Store;
 use crate::telemetry;
 use crate::token::{KeyRing, KeyUse};
 
-/// Keys, and which of them to load ahead.
-type Ring = (Arc<KeyRing>, &'static [KeyUse]);
+/// What a function needs before its first request, or nearly so.
+#[derive(Default)]
+struct Ahead {
+    /// Keys, and which of them to load.
+    rings: Vec<(Arc<KeyRing>, &'static [KeyUse])>,
+    /// What else is called.
+    services: Vec<Service>,
+}
 
 /// What a deployment offers; each function takes from it only the capabilities that it uses.
 #[derive(Clone)]
@@ -43,8 +49,8 @@ pub struct Platform {
     /// How many requests this process answers at a time.
     pub concurrency: Concurrency,
     store: Arc<Store>,
-    /// What [`Platform::prime`] loads.
-    rings: Arc<Mutex<Vec<Ring>>>,
+    /// What [`Platform::prime`] makes ready.
+    ahead: Arc<Mutex<Ahead>>,
 }
 
 impl Platform {
@@ -52,7 +58,7 @@ impl Platform {
     pub fn new(config: Config, clock: Clock, aws: Aws, concurrency: Concurrency) -> Self {
         let Config { table_name, keys_table_name, .. } = &config;
         let store = Store::new(aws.dynamodb(), table_name.clone(), keys_table_name.clone(), concurrency);
-        Self { config: Arc::new(config), clock, aws, concurrency, store: Arc::new(store), rings: Arc::default() }
+        Self { config: Arc::new(config), clock, aws, concurrency, store: Arc::new(store), ahead: Arc::default() }
     }
 
     /// The platform that the Lambda service describes in the environment.
@@ -69,30 +75,42 @@ impl Platform {
     /// The keys that lie in `store`, with those that nearly every request needs.
     pub fn keys(&self, store: &Arc<Store>, uses: &'static [KeyUse]) -> Arc<KeyRing> {
         let ring = Arc::new(KeyRing::new(Arc::clone(store), self.config.signing_algorithm));
-        self.rings.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(&ring), uses));
+        self.ahead().rings.push((Arc::clone(&ring), uses));
         ring
     }
 
-    /// Loads those keys, and so opens the connection to the database, while the Lambda service starts the function and
-    /// nobody waits for an answer. What fails here is tried again by whichever request needs it.
+    /// Loads those keys, and so opens the connection to the database, and then those to other services, while the
+    /// Lambda service starts the function and nobody waits for an answer. What fails here is tried again by whichever
+    /// request needs it.
     pub async fn prime(&self) {
-        let rings = std::mem::take(&mut *self.rings.lock().unwrap_or_else(PoisonError::into_inner));
-        let load = async {
+        let Ahead { rings, services } = std::mem::take(&mut *self.ahead());
+        let ready = async {
             for (ring, uses) in rings {
                 if let Err(error) = ring.load(uses, self.clock.now()).await {
                     return tracing::warn!(%error, "keys were not loaded ahead");
                 }
             }
+            for service in services {
+                if let Err(error) = service.open_ahead().await {
+                    tracing::warn!(error, service = service.name(), "no connection was opened ahead");
+                }
+            }
         };
-        if tokio::time::timeout(PRIMING_PATIENCE, load).await.is_err() {
-            tracing::warn!("keys were not loaded ahead: the database did not answer in time");
+        if tokio::time::timeout(PRIMING_PATIENCE, ready).await.is_err() {
+            tracing::warn!("not all was made ready ahead: AWS did not answer in time");
         }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sender of mails.
     pub fn mailer(&self) -> Mailer {
         let Config { mail_from, mail_configuration_set, service_name, .. } = &*self.config;
-        Mailer::new(self.aws.ses(), mail_from.clone(), mail_configuration_set.clone(), service_name.clone())
+        let ses = self.aws.ses();
+        self.ahead().services.push(ses.clone());
+        Mailer::new(ses, mail_from.clone(), mail_configuration_set.clone(), service_name.clone())
     }
 
     /// The hasher of passwords.
@@ -114,7 +132,11 @@ impl Endpoint {
     /// A service, whatever its type.
     pub fn new<S>(service: S) -> Self
     where
-        S: Service<Request, Response = Finished, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+        S: lambda_http::Service<Request, Response = Finished, Error = Infallible, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
         Self(Arc::new(move |request| {
             let mut service = service.clone();
@@ -128,7 +150,7 @@ impl Endpoint {
     }
 }
 
-impl Service<Request> for Endpoint {
+impl lambda_http::Service<Request> for Endpoint {
     type Response = Finished;
     type Error = Infallible;
     type Future = Handling<Result<Finished, Infallible>>;
@@ -245,7 +267,7 @@ where
     let serving = serve(&platform);
     // As a task, which others wake by a place in a queue; the outermost future would be woken through the kernel.
     runtime.block_on(runtime.spawn_local(async move {
-        platform.prime().await;
+        Box::pin(platform.prime()).await;
         serving.await
     }))?
 }

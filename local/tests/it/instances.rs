@@ -1,8 +1,10 @@
 //! Two instances of one deployment, as the Lambda service starts them: one database, nothing shared in memory.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use serde_json::json;
+use shared::aws::Aws;
 
 use crate::harness::keys::ring_slots;
 use crate::harness::tables::items;
@@ -170,4 +172,29 @@ async fn an_instance_starts_though_the_database_does_not_answer() {
     platform.prime().await;
     stack.proxy().heal();
     assert!(authorize(&deps, &stack, &app.access).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_mails_has_a_connection_for_it_before_its_first_request() {
+    let stack = Stack::with_database(&[]).await;
+    let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
+    ses.set_nonblocking(true).expect("a socket");
+    let mut platform = platform(&stack);
+    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
+    platform.mailer();
+    assert!(ses.accept().is_err(), "nobody yet");
+    platform.prime().await;
+    assert!(ses.accept().is_ok());
+    assert!(ses.accept().is_err(), "one alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_starts_though_ses_is_not_there() {
+    let stack = Stack::with_database(&[]).await;
+    let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut platform = platform(&stack);
+    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
+    platform.mailer();
+    drop(ses);
+    platform.prime().await;
 }

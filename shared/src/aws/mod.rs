@@ -4,9 +4,9 @@
 //! start; the Lambda service tells region and credentials in the environment, and its endpoints chain to Amazon's own
 //! roots, which are baked in (docs/decisions/0003-hand-built-sdk-clients.md).
 
+mod connections;
 mod service;
 
-use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -18,8 +18,6 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime::client::defaults::{
     DefaultPluginParams, default_retry_config_plugin_v2, default_sleep_impl_plugin, default_time_source_plugin,
 };
@@ -31,8 +29,7 @@ use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::interceptors::context::{BeforeTransmitInterceptorContextMut, InterceptorContext};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
@@ -47,6 +44,8 @@ use aws_types::region::{Region, SigningRegion};
 
 use crate::config::AwsEnvironment;
 
+use connections::Connections;
+
 pub(crate) use service::requests;
 pub use service::{CallError, Request, Service};
 
@@ -59,14 +58,14 @@ const USER_AGENT: &str = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
 /// How often a call is made in all.
 const ATTEMPTS: u32 = 4;
 
-/// Region, credentials, endpoints, and one pool of connections.
+/// Region, credentials, endpoints, and connections.
 #[derive(Clone, Debug)]
 pub struct Aws {
     region: Region,
     credentials: Credentials,
     dynamodb_endpoint: Option<String>,
     ses_endpoint: Option<String>,
-    http_client: SharedHttpClient,
+    connections: Connections,
 }
 
 impl Aws {
@@ -81,7 +80,7 @@ impl Aws {
             credentials: Credentials::new(key_id, secret, token, None, "environment"),
             dynamodb_endpoint: environment.dynamodb_endpoint,
             ses_endpoint: environment.ses_endpoint,
-            http_client: http_client(environment.ca_bundle.as_deref()),
+            connections: Connections::new(environment.ca_bundle.as_deref().unwrap_or(AMAZON_ROOTS)),
         }
     }
 
@@ -107,21 +106,34 @@ impl Aws {
 
     /// DynamoDB.
     pub fn dynamodb(&self) -> Service {
-        let components = self.components("dynamodb", self.dynamodb_endpoint.as_deref());
-        self.service("dynamodb", components.with_retry_classifier(TransactionConflict))
+        let endpoint = self.endpoint("dynamodb", self.dynamodb_endpoint.as_deref());
+        let components = self.components(&endpoint).with_retry_classifier(TransactionConflict);
+        self.service("dynamodb", endpoint, components)
     }
 
     /// SES.
     pub fn ses(&self) -> Service {
-        self.service("ses", self.components("email", self.ses_endpoint.as_deref()))
+        let endpoint = self.endpoint("email", self.ses_endpoint.as_deref());
+        let components = self.components(&endpoint);
+        self.service("ses", endpoint, components)
     }
 
-    /// What calls are made with, to `endpoint` or else the region's own of this prefix.
-    fn components(&self, prefix: &str, endpoint: Option<&str>) -> RuntimeComponentsBuilder {
-        let endpoint = endpoint.map_or_else(|| regional_endpoint(prefix, self.region.as_ref()), str::to_owned);
+    /// The given endpoint, or else the region's own of this prefix.
+    fn endpoint(&self, prefix: &str, given: Option<&str>) -> String {
+        given.map_or_else(|| regional_endpoint(prefix, self.region.as_ref()), str::to_owned)
+    }
+
+    /// What the SDK makes calls with: these connections.
+    pub fn http_client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(self.connections.clone());
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    /// What calls to `endpoint` are made with.
+    fn components(&self, endpoint: &str) -> RuntimeComponentsBuilder {
         let credentials = SharedCredentialsProvider::new(self.credentials.clone());
         RuntimeComponentsBuilder::new("latchkey")
-            .with_http_client(Some(self.http_client.clone()))
+            .with_http_client(Some(self.http_client()))
             .with_endpoint_resolver(Some(StaticUriEndpointResolver::uri(endpoint)))
             .with_auth_scheme(SigV4AuthScheme::new())
             .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![sigv4::SCHEME_ID])))
@@ -135,7 +147,7 @@ impl Aws {
     }
 
     /// The service that calls are signed for by this name.
-    fn service(&self, name: &'static str, components: RuntimeComponentsBuilder) -> Service {
+    fn service(&self, name: &'static str, endpoint: String, components: RuntimeComponentsBuilder) -> Service {
         let mut settings = Layer::new("latchkey");
         settings
             .store_put(self.region.clone())
@@ -155,7 +167,7 @@ impl Aws {
                 .map(|plugin| plugin.expect("the SDK's feature rt-tokio"));
         let ours = StaticRuntimePlugin::new().with_config(settings.freeze()).with_runtime_components(components);
         let plugins = RuntimePlugins::new().with_client_plugins(defaults);
-        Service::new(name, plugins.with_client_plugin(ours))
+        Service::new(name, plugins.with_client_plugin(ours), self.connections.clone(), endpoint)
     }
 }
 
@@ -186,31 +198,9 @@ fn retries() -> RetryConfig {
 
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(2))
         .operation_timeout(Duration::from_secs(6))
         .build()
-}
-
-fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
-    let roots = TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS));
-    let tls = TlsContext::builder().with_trust_store(roots).build().expect("certificates in PEM");
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(tls)
-        .build_with_resolver(InPlaceResolver)
-}
-
-/// Looks names up on the calling thread, as the only request that an instance serves has nothing else to do: a thread
-/// for it, the default, costs more than the answer. The local stack has addresses, not names.
-#[derive(Clone, Debug)]
-struct InPlaceResolver;
-
-impl ResolveDns for InPlaceResolver {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        let found = (name, 0).to_socket_addrs().map(|addresses| addresses.map(|address| address.ip()).collect());
-        DnsFuture::ready(found.map_err(ResolveDnsError::new))
-    }
 }
 
 /// Has calls name this program, for whoever reads the logs of AWS.
