@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use lambda_http::request::RequestContext;
-use lambda_http::{LambdaEvent, Request, RequestExt, lambda_runtime, service_fn};
+use lambda_http::{LambdaEvent, Request, RequestExt, Service, lambda_runtime, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::LocalOptions;
 use tracing::Instrument;
 
-use crate::aws::{Aws, Service};
+use crate::aws::{self, Aws};
 use crate::clock::Clock;
 use crate::concurrency::Concurrency;
 use crate::config::{AwsEnvironment, Config, ConfigError};
@@ -34,7 +34,7 @@ struct Ahead {
     /// Keys, and which of them to load.
     rings: Vec<(Arc<KeyRing>, &'static [KeyUse])>,
     /// What else is called.
-    services: Vec<Service>,
+    services: Vec<aws::Service>,
 }
 
 /// What a deployment offers; each function takes from it only the capabilities that it uses.
@@ -132,11 +132,7 @@ impl Endpoint {
     /// A service, whatever its type.
     pub fn new<S>(service: S) -> Self
     where
-        S: lambda_http::Service<Request, Response = Finished, Error = Infallible, Future: Send>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        S: Service<Request, Response = Finished, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
     {
         Self(Arc::new(move |request| {
             let mut service = service.clone();
@@ -150,7 +146,7 @@ impl Endpoint {
     }
 }
 
-impl lambda_http::Service<Request> for Endpoint {
+impl Service<Request> for Endpoint {
     type Response = Finished;
     type Error = Infallible;
     type Future = Handling<Result<Finished, Infallible>>;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use shared::aws::Aws;
+use shared::runtime::Platform;
 
 use crate::harness::keys::ring_slots;
 use crate::harness::tables::items;
@@ -174,14 +175,20 @@ async fn an_instance_starts_though_the_database_does_not_answer() {
     assert!(authorize(&deps, &stack, &app.access).await);
 }
 
+/// What an instance that mails has, with SES at `ses`.
+fn mailing_platform(stack: &Stack, ses: &TcpListener) -> Platform {
+    let mut platform = platform(stack);
+    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
+    platform.mailer();
+    platform
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_mails_has_a_connection_for_it_before_its_first_request() {
     let stack = Stack::with_database(&[]).await;
     let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
     ses.set_nonblocking(true).expect("a socket");
-    let mut platform = platform(&stack);
-    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
-    platform.mailer();
+    let platform = mailing_platform(&stack, &ses);
     assert!(ses.accept().is_err(), "nobody yet");
     platform.prime().await;
     assert!(ses.accept().is_ok());
@@ -192,9 +199,7 @@ async fn an_instance_that_mails_has_a_connection_for_it_before_its_first_request
 async fn an_instance_starts_though_ses_is_not_there() {
     let stack = Stack::with_database(&[]).await;
     let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let mut platform = platform(&stack);
-    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
-    platform.mailer();
+    let platform = mailing_platform(&stack, &ses);
     drop(ses);
     platform.prime().await;
 }

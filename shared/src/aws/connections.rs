@@ -128,10 +128,10 @@ impl Connections {
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let user = |error: BoxError| ConnectorError::user(error);
-        let mut request = request.try_into_http1x().map_err(|error| user(error.into()))?;
-        let origin = Origin::of(request.uri()).ok_or_else(|| user("a request without a host".into()))?;
-        let host = HeaderValue::from_str(&origin.authority()).map_err(|error| user(error.into()))?;
+        let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+        let origin =
+            Origin::of(request.uri()).ok_or_else(|| ConnectorError::user("a request without a host".into()))?;
+        let host = HeaderValue::from_str(&origin.authority()).map_err(|error| ConnectorError::user(error.into()))?;
         request.headers_mut().insert(HOST, host);
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.unwrap_or(PathAndQuery::from_static("/")).into();
@@ -279,6 +279,7 @@ mod tests {
 
     use super::*;
     use crate::aws::AMAZON_ROOTS;
+    use crate::aws::tests::read_request;
 
     /// A server on this machine.
     #[derive(Clone)]
@@ -478,12 +479,7 @@ mod tests {
     }
 
     fn answer_once(mut stream: &std::net::TcpStream) {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            io::Read::read_exact(&mut stream, &mut byte).expect("a byte");
-            head.extend(byte);
-        }
+        read_request(&mut io::BufReader::new(stream));
         io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("a caller");
     }
 

@@ -265,8 +265,8 @@ fn was_cancelled_by_another(error: &TransactWriteItemsError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
 
     use aws_sdk_dynamodb::config::endpoint::ResolveEndpoint as _;
     use aws_sdk_dynamodb::operation::get_item::GetItemInput;
@@ -285,7 +285,7 @@ mod tests {
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let answered = move |answer: &&str| {
             let mut stream = BufReader::new(listener.accept().expect("a caller").0);
-            let head = read(&mut stream);
+            let head = read_request(&mut stream);
             stream.get_mut().write_all(answer.as_bytes()).expect("a caller");
             head
         };
@@ -300,7 +300,7 @@ mod tests {
     }
 
     /// Reads one request; its head.
-    fn read(stream: &mut BufReader<TcpStream>) -> String {
+    pub(super) fn read_request(stream: &mut impl BufRead) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             stream.read_line(&mut head).expect("a line");
