@@ -5,6 +5,7 @@
 //! roots, which are baked in (docs/decisions/0003-hand-built-sdk-clients.md).
 
 mod connections;
+mod retries;
 mod service;
 
 use std::time::Duration;
@@ -18,9 +19,8 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_smithy_runtime::client::defaults::{
-    DefaultPluginParams, default_retry_config_plugin_v2, default_sleep_impl_plugin, default_time_source_plugin,
-};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime::client::http::connection_poisoning::ConnectionPoisoningInterceptor;
 use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_smithy_runtime::client::orchestrator::AuthSchemeAndEndpointOrchestrationV2;
@@ -28,7 +28,6 @@ use aws_smithy_runtime::client::orchestrator::endpoints::StaticUriEndpointResolv
 use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
-use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::interceptors::context::{BeforeTransmitInterceptorContextMut, InterceptorContext};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor, dyn_dispatch_hint};
@@ -37,7 +36,6 @@ use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, Runt
 use aws_smithy_runtime_api::client::runtime_plugin::{RuntimePlugins, StaticRuntimePlugin};
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::config_bag::{ConfigBag, Layer};
-use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SigningName;
 use aws_types::region::{Region, SigningRegion};
@@ -45,6 +43,7 @@ use aws_types::region::{Region, SigningRegion};
 use crate::config::AwsEnvironment;
 
 use connections::Connections;
+use retries::Retries;
 
 pub(crate) use service::requests;
 pub use service::{CallError, Request, Service};
@@ -54,9 +53,6 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("../../data/amazon-roots.pem");
 
 /// What calls of AWS name as their sender.
 const USER_AGENT: &str = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
-
-/// How often a call is made in all.
-const ATTEMPTS: u32 = 4;
 
 /// Region, credentials, endpoints, and connections.
 #[derive(Clone, Debug)]
@@ -139,6 +135,9 @@ impl Aws {
             .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![sigv4::SCHEME_ID])))
             .with_identity_cache(Some(IdentityCache::no_cache()))
             .with_identity_resolver(sigv4::SCHEME_ID, credentials)
+            .with_sleep_impl(Some(TokioSleep::new()))
+            .with_time_source(Some(SystemTimeSource::new()))
+            .with_retry_strategy(Some(Retries::new()))
             .with_retry_classifier(HttpStatusCodeClassifier::default())
             .with_interceptor(SharedInterceptor::permanent(ConnectionPoisoningInterceptor::new()))
             .with_interceptor(SharedInterceptor::permanent(ServiceClockSkewInterceptor::new()))
@@ -155,19 +154,9 @@ impl Aws {
             .store_put(SigningName::from_static(name))
             .store_put(AuthSchemeAndEndpointOrchestrationV2)
             .store_put(StalledStreamProtectionConfig::disabled())
-            .store_put(retries())
             .store_put(timeouts());
-        let defaults = DefaultPluginParams::new()
-            .with_retry_partition_name(name)
-            .with_behavior_version(BehaviorVersion::v2026_01_12())
-            .with_is_aws_sdk(true);
-        let defaults =
-            [default_retry_config_plugin_v2(&defaults), default_sleep_impl_plugin(), default_time_source_plugin()]
-                // Without a sleep there would be no timeouts either.
-                .map(|plugin| plugin.expect("the SDK's feature rt-tokio"));
         let ours = StaticRuntimePlugin::new().with_config(settings.freeze()).with_runtime_components(components);
-        let plugins = RuntimePlugins::new().with_client_plugins(defaults);
-        Service::new(name, plugins.with_client_plugin(ours), self.connections.clone(), endpoint)
+        Service::new(name, RuntimePlugins::new().with_client_plugin(ours), self.connections.clone(), endpoint)
     }
 }
 
@@ -187,14 +176,6 @@ const SUFFIXES: [(&str, &str); 6] = [
     ("eu-isoe-", "cloud.adc-e.uk"),
     ("us-isof-", "csp.hci.ic.gov"),
 ];
-
-/// Someone waits for the answer: short steps between attempts, and an end within an API call's patience.
-fn retries() -> RetryConfig {
-    RetryConfig::standard()
-        .with_max_attempts(ATTEMPTS)
-        .with_initial_backoff(Duration::from_millis(50))
-        .with_max_backoff(Duration::from_millis(500))
-}
 
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
@@ -341,6 +322,18 @@ mod tests {
         let heads = heads.join().expect("three attempts");
         let corrected = heads.iter().map(|head| head.contains("x-amz-date: 21000101t")).collect::<Vec<_>>();
         assert_eq!(corrected, [false, true, true], "{heads:?}");
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again_and_what_stays_is_not() {
+        const FAILURE: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 32\r\nconnection: close\r\n\r\n\
+                       {\"__type\":\"ValidationException\"}";
+        let (aws, heads) = serve(&[FAILURE, OK, REFUSAL]);
+        let dynamodb = aws.dynamodb();
+        get_item().send_by(&dynamodb).await.expect("an answer to the second attempt");
+        get_item().send_by(&dynamodb).await.expect_err("a refusal");
+        assert_eq!(heads.join().expect("three attempts").len(), 3);
     }
 
     #[tokio::test]
