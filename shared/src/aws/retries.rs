@@ -43,8 +43,8 @@ impl Retries {
         Self { quota: AtomicU32::new(QUOTA) }
     }
 
-    /// The longest pause before another attempt after so many, when there shall be one.
-    fn bound(&self, action: &RetryAction, attempts: u32) -> Option<Pause> {
+    /// Takes another attempt, after so many, out of the quota: how long to wait before it, when there shall be one.
+    fn another(&self, action: &RetryAction, attempts: u32) -> Option<Pause> {
         let RetryAction::RetryIndicated(RetryReason::RetryableError { retry_after, .. }) = action else { return None };
         if attempts >= ATTEMPTS {
             return None;
@@ -101,7 +101,7 @@ impl RetryStrategy for Retries {
     ) -> Result<ShouldAttempt, BoxError> {
         let attempts = settings.load::<RequestAttempts>().ok_or("the SDK counts attempts")?.attempts();
         let action = run_classifiers_on_ctx(components.retry_classifiers(), context);
-        if let Some(pause) = self.bound(&action, attempts) {
+        if let Some(pause) = self.another(&action, attempts) {
             return Ok(ShouldAttempt::YesAfterDelay(pause.draw()));
         }
         if !context.is_failed() {
@@ -124,16 +124,16 @@ mod tests {
     #[test]
     fn there_are_four_attempts_and_the_bound_of_pauses_doubles() {
         let retries = Retries::new();
-        let bounds = [1, 2, 3].map(|attempts| retries.bound(&passing(), attempts));
+        let bounds = [1, 2, 3].map(|attempts| retries.another(&passing(), attempts));
         assert_eq!(bounds, [50, 100, 200].map(|ms| Some(Pause::Below(Duration::from_millis(ms)))));
-        assert_eq!(retries.bound(&passing(), 4), None);
+        assert_eq!(retries.another(&passing(), 4), None);
     }
 
     #[test]
     fn what_would_stay_is_not_tried_again() {
         let retries = Retries::new();
-        assert_eq!(retries.bound(&RetryAction::NoActionIndicated, 1), None);
-        assert_eq!(retries.bound(&RetryAction::RetryForbidden, 1), None);
+        assert_eq!(retries.another(&RetryAction::NoActionIndicated, 1), None);
+        assert_eq!(retries.another(&RetryAction::RetryForbidden, 1), None);
     }
 
     #[test]
@@ -143,8 +143,8 @@ mod tests {
             let asked = Duration::from_millis(ms);
             RetryAction::retryable_error_with_explicit_delay(ErrorKind::ThrottlingError, asked)
         };
-        assert_eq!(retries.bound(&wish(300), 1), Some(Pause::Exactly(Duration::from_millis(300))));
-        assert_eq!(retries.bound(&wish(5000), 1), Some(Pause::Exactly(LONGEST_PAUSE)));
+        assert_eq!(retries.another(&wish(300), 1), Some(Pause::Exactly(Duration::from_millis(300))));
+        assert_eq!(retries.another(&wish(5000), 1), Some(Pause::Exactly(LONGEST_PAUSE)));
     }
 
     #[test]
@@ -158,16 +158,16 @@ mod tests {
     #[test]
     fn a_service_that_fails_on_is_soon_called_once_each_time_until_it_succeeds() {
         let retries = Retries::new();
-        let more = (0..100).take_while(|_| retries.bound(&passing(), 1).is_some()).count();
+        let more = (0..100).take_while(|_| retries.another(&passing(), 1).is_some()).count();
         assert_eq!(more, (QUOTA / COST) as usize);
         // What the last attempt cost comes back when it succeeds, and little by little what others cost.
         retries.reward(2);
-        assert!(retries.bound(&passing(), 1).is_some());
-        assert!(retries.bound(&passing(), 1).is_none());
+        assert!(retries.another(&passing(), 1).is_some());
+        assert!(retries.another(&passing(), 1).is_none());
         for _ in 0..COST {
             retries.reward(1);
         }
-        assert!(retries.bound(&passing(), 1).is_some());
+        assert!(retries.another(&passing(), 1).is_some());
     }
 
     #[test]
