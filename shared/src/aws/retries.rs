@@ -22,7 +22,7 @@ const ATTEMPTS: u32 = 4;
 /// The longest pause before the second attempt; it doubles with each further one. Someone waits for the answer: short
 /// steps, and an end within an API call's patience.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// No pause is longer, not even when the service asks for it.
+/// The longest pause that a service can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What calls of one service have for attempts beyond their first, so that many instances together do not multiply what
@@ -52,7 +52,7 @@ impl Retries {
         self.change(|quota| quota.checked_sub(COST))?;
         Some(match retry_after {
             Some(asked) => Pause::Exactly(LONGEST_PAUSE.min(*asked)),
-            None => Pause::Below(LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(attempts - 1))),
+            None => Pause::Below(FIRST_PAUSE * 2_u32.pow(attempts - 1)),
         })
     }
 
