@@ -17,6 +17,7 @@ mod report;
 mod stage;
 mod subjects;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ const SPAWNS: usize = ROUNDS * SPAWNS_A_ROUND;
 /// Hashes of each process that hashes alone; as many in `argon2.c`.
 const HASHES: usize = 9;
 
-/// The argument that has this program hash.
+/// The argument that has this program hash; the others do nothing else.
 const HASH: &str = "hash";
 
 /// What was measured of a program; medians.
@@ -99,14 +100,14 @@ async fn main() -> ExitCode {
 
     println!("Measuring {} programs, {SPAWNS} spawns of each binary.", subjects.len());
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); subjects.len()];
-    let mut programs = hashers();
+    let programs = hashers();
     let mut hashes: [Vec<f64>; 3] = Default::default();
     let unpacked = tempfile::tempdir().expect("a directory");
     for spawn in 0..SPAWNS {
         let begins_round = spawn % SPAWNS_A_ROUND == 0;
         if begins_round {
-            for (program, hashes) in programs.iter_mut().zip(&mut hashes) {
-                hashes.extend(program.as_mut().map(hash_cpu_of));
+            for (program, hashes) in programs.iter().zip(&mut hashes) {
+                hashes.extend(program.as_deref().map(|program| hash_cpu_of(&subjects::unpacked(program, unpacked.path()))));
             }
             for subject in &mut subjects {
                 subject.unpack(unpacked.path());
@@ -224,16 +225,14 @@ async fn hash() {
 
 /// The programs that print what some hashes took: this one, and those with Debian's libargon2 and the C sources with
 /// AVX2, where they could be built.
-fn hashers() -> [Option<Command>; 3] {
-    let mut own = Command::new(std::env::current_exe().expect("this program's path"));
-    own.arg(HASH);
+fn hashers() -> [Option<PathBuf>; 3] {
     let (library, avx2) = build::argon2();
-    [Some(own), library.map(Command::new), avx2.map(Command::new)]
+    [Some(std::env::current_exe().expect("this program's path")), library, avx2]
 }
 
 /// The median of what such a program prints.
-fn hash_cpu_of(hasher: &mut Command) -> f64 {
-    let output = hasher.output().expect("a process").stdout;
+fn hash_cpu_of(hasher: &Path) -> f64 {
+    let output = Command::new(hasher).arg(HASH).output().expect("a process").stdout;
     let text = String::from_utf8(output).expect("numbers");
     median(text.lines().map(|line| line.parse().expect("a number")).collect())
 }

@@ -42,13 +42,11 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Has its binary run from a new copy from now on, as the Lambda service runs one that it has unpacked. In which pieces
-    /// of memory the kernel keeps a file decides up to a fifth of a start, and stays as it is as long as the file does.
+    /// Has its binary run from a new copy from now on.
     pub(crate) fn unpack(&mut self, directory: &Path) {
-        let Some(binary) = &self.binary else { return };
-        self.program.path = directory.join(&self.name);
-        let _ = std::fs::remove_file(&self.program.path);
-        std::fs::copy(binary, &self.program.path).expect("a copy");
+        if let Some(binary) = &self.binary {
+            self.program.path = unpacked(binary, directory);
+        }
     }
 
     /// Has it answer its next event, and looks whether the answer is right.
@@ -64,6 +62,15 @@ impl Subject {
             *token = token_of(&answer)["refresh"].clone();
         }
     }
+}
+
+/// A new copy of a binary, as the Lambda service runs one that it has unpacked. In which pieces of memory the kernel keeps
+/// a file decides up to a half of what it takes, and stays as it is as long as the file does.
+pub(crate) fn unpacked(binary: &Path, directory: &Path) -> PathBuf {
+    let copy = directory.join(binary.file_name().expect("a file"));
+    let _ = std::fs::remove_file(&copy);
+    std::fs::copy(binary, &copy).expect("a copy");
+    copy
 }
 
 /// All programs, in the order of the tables.
