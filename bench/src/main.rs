@@ -107,7 +107,9 @@ async fn main() -> ExitCode {
         let begins_round = spawn % SPAWNS_A_ROUND == 0;
         if begins_round {
             for (program, hashes) in programs.iter().zip(&mut hashes) {
-                hashes.extend(program.as_deref().map(|program| hash_cpu_of(&subjects::unpacked(program, unpacked.path()))));
+                hashes.extend(
+                    program.as_deref().map(|program| hash_cpu_of(&subjects::unpacked(program, unpacked.path()))),
+                );
             }
             for subject in &mut subjects {
                 subject.unpack(unpacked.path());

@@ -128,6 +128,8 @@ pub struct AwsEnvironment {
     /// Certificates, in PEM, to trust instead of Amazon's roots: those in the file that `AWS_CA_BUNDLE` names, as for
     /// all SDKs of AWS.
     pub ca_bundle: Option<Vec<u8>>,
+    /// The trace that the invocation under way belongs to: the Lambda runtime puts each one's there.
+    pub trace_id: fn() -> Option<String>,
 }
 
 impl AwsEnvironment {
@@ -147,6 +149,7 @@ impl AwsEnvironment {
             dynamodb_endpoint: given("AWS_ENDPOINT_URL_DYNAMODB"),
             ses_endpoint: given("AWS_ENDPOINT_URL_SESV2"),
             ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
+            trace_id: || std::env::var("_X_AMZN_TRACE_ID").ok(),
         })
     }
 }

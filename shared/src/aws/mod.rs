@@ -7,60 +7,34 @@
 mod connections;
 mod retries;
 mod service;
-
-use std::time::Duration;
+mod signer;
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_runtime::auth::sigv4::{self, SigV4AuthScheme};
-use aws_runtime::recursion_detection::RecursionDetectionInterceptor;
-use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_async::time::SystemTimeSource;
-use aws_smithy_runtime::client::http::connection_poisoning::ConnectionPoisoningInterceptor;
-use aws_smithy_runtime::client::identity::IdentityCache;
-use aws_smithy_runtime::client::orchestrator::AuthSchemeAndEndpointOrchestrationV2;
-use aws_smithy_runtime::client::orchestrator::endpoints::StaticUriEndpointResolver;
-use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
-use aws_smithy_runtime_api::client::interceptors::context::{BeforeTransmitInterceptorContextMut, InterceptorContext};
-use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor, dyn_dispatch_hint};
-use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, RuntimeComponentsBuilder};
-use aws_smithy_runtime_api::client::runtime_plugin::{RuntimePlugins, StaticRuntimePlugin};
-use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_smithy_types::config_bag::{ConfigBag, Layer};
-use aws_smithy_types::timeout::TimeoutConfig;
-use aws_types::SigningName;
-use aws_types::region::{Region, SigningRegion};
 
+use crate::clock::Clock;
 use crate::config::AwsEnvironment;
 
-use connections::Connections;
+use connections::{Connections, Origin};
 use retries::Retries;
+use service::Shared;
+use signer::Signer;
 
+pub(crate) use retries::may_pass;
 pub(crate) use service::requests;
 pub use service::{CallError, Request, Service};
 
 /// The roots that AWS endpoints chain to; see `data/README.md`.
 const AMAZON_ROOTS: &[u8] = include_bytes!("../../data/amazon-roots.pem");
 
-/// What calls of AWS name as their sender.
-const USER_AGENT: &str = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
-
 /// Region, credentials, endpoints, and connections.
 #[derive(Clone, Debug)]
 pub struct Aws {
-    region: Region,
+    region: String,
     credentials: Credentials,
     dynamodb_endpoint: Option<String>,
     ses_endpoint: Option<String>,
+    trace_id: fn() -> Option<String>,
     connections: Connections,
 }
 
@@ -72,10 +46,11 @@ impl Aws {
     pub fn new(environment: AwsEnvironment) -> Self {
         let (key_id, secret, token) = environment.credentials;
         Self {
-            region: Region::new(environment.region),
+            region: environment.region,
             credentials: Credentials::new(key_id, secret, token, None, "environment"),
             dynamodb_endpoint: environment.dynamodb_endpoint,
             ses_endpoint: environment.ses_endpoint,
+            trace_id: environment.trace_id,
             connections: Connections::new(environment.ca_bundle.as_deref().unwrap_or(AMAZON_ROOTS)),
         }
     }
@@ -88,6 +63,7 @@ impl Aws {
             dynamodb_endpoint: Some(dynamodb_endpoint.to_owned()),
             ses_endpoint: Some(ses_endpoint.to_owned()),
             ca_bundle: None,
+            trace_id: || None,
         })
     }
 
@@ -101,62 +77,39 @@ impl Aws {
     }
 
     /// DynamoDB.
+    ///
+    /// # Panics
+    /// When its endpoint is no address.
     pub fn dynamodb(&self) -> Service {
-        let endpoint = self.endpoint("dynamodb", self.dynamodb_endpoint.as_deref());
-        let components = self.components(&endpoint).with_retry_classifier(TransactionConflict);
-        self.service("dynamodb", endpoint, components)
+        self.service("dynamodb", "dynamodb", self.dynamodb_endpoint.as_deref())
     }
 
     /// SES.
+    ///
+    /// # Panics
+    /// When its endpoint is no address.
     pub fn ses(&self) -> Service {
-        let endpoint = self.endpoint("email", self.ses_endpoint.as_deref());
-        let components = self.components(&endpoint);
-        self.service("ses", endpoint, components)
+        self.service("ses", "email", self.ses_endpoint.as_deref())
     }
 
-    /// The given endpoint, or else the region's own of this prefix.
-    fn endpoint(&self, prefix: &str, given: Option<&str>) -> String {
-        given.map_or_else(|| regional_endpoint(prefix, self.region.as_ref()), str::to_owned)
-    }
-
-    /// What the SDK makes calls with: these connections.
+    /// What clients of the SDK make calls with: these connections.
     pub fn http_client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.connections.clone());
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// What calls to `endpoint` are made with.
-    fn components(&self, endpoint: &str) -> RuntimeComponentsBuilder {
-        let credentials = SharedCredentialsProvider::new(self.credentials.clone());
-        RuntimeComponentsBuilder::new("latchkey")
-            .with_http_client(Some(self.http_client()))
-            .with_endpoint_resolver(Some(StaticUriEndpointResolver::uri(endpoint)))
-            .with_auth_scheme(SigV4AuthScheme::new())
-            .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![sigv4::SCHEME_ID])))
-            .with_identity_cache(Some(IdentityCache::no_cache()))
-            .with_identity_resolver(sigv4::SCHEME_ID, credentials)
-            .with_sleep_impl(Some(TokioSleep::new()))
-            .with_time_source(Some(SystemTimeSource::new()))
-            .with_retry_strategy(Some(Retries::new()))
-            .with_retry_classifier(HttpStatusCodeClassifier::default())
-            .with_interceptor(SharedInterceptor::permanent(ConnectionPoisoningInterceptor::new()))
-            .with_interceptor(SharedInterceptor::permanent(ServiceClockSkewInterceptor::new()))
-            .with_interceptor(SharedInterceptor::permanent(RecursionDetectionInterceptor::new()))
-            .with_interceptor(SharedInterceptor::permanent(UserAgent))
-    }
-
-    /// The service that calls are signed for by this name.
-    fn service(&self, name: &'static str, endpoint: String, components: RuntimeComponentsBuilder) -> Service {
-        let mut settings = Layer::new("latchkey");
-        settings
-            .store_put(self.region.clone())
-            .store_put(SigningRegion::from(self.region.clone()))
-            .store_put(SigningName::from_static(name))
-            .store_put(AuthSchemeAndEndpointOrchestrationV2)
-            .store_put(StalledStreamProtectionConfig::disabled())
-            .store_put(timeouts());
-        let ours = StaticRuntimePlugin::new().with_config(settings.freeze()).with_runtime_components(components);
-        Service::new(name, RuntimePlugins::new().with_client_plugin(ours), self.connections.clone(), endpoint)
+    /// The service that calls are signed for by this name, at the given endpoint, or else the region's own of this
+    /// prefix.
+    fn service(&self, name: &'static str, prefix: &str, endpoint: Option<&str>) -> Service {
+        let endpoint = endpoint.map_or_else(|| regional_endpoint(prefix, &self.region), str::to_owned);
+        let origin = endpoint.parse().ok().and_then(|uri| Origin::of(&uri));
+        Service::new(Shared {
+            signer: Signer::new(name, self.region.clone(), self.credentials.clone(), Clock::system()),
+            origin: origin.unwrap_or_else(|| panic!("{endpoint} is no address")),
+            connections: self.connections.clone(),
+            retries: Retries::new(),
+            trace_id: self.trace_id,
+        })
     }
 }
 
@@ -176,73 +129,6 @@ const SUFFIXES: [(&str, &str); 6] = [
     ("eu-isoe-", "cloud.adc-e.uk"),
     ("us-isof-", "csp.hci.ic.gov"),
 ];
-
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .operation_attempt_timeout(Duration::from_secs(2))
-        .operation_timeout(Duration::from_secs(6))
-        .build()
-}
-
-/// Has calls name this program, for whoever reads the logs of AWS.
-#[derive(Debug)]
-struct UserAgent;
-
-#[dyn_dispatch_hint]
-impl Intercept for UserAgent {
-    fn name(&self) -> &'static str {
-        "user agent"
-    }
-
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        context.request_mut().headers_mut().insert("user-agent", USER_AGENT);
-        Ok(())
-    }
-}
-
-/// Has the SDK retry what another transaction in flight stopped, which it takes for final by itself: nothing was
-/// written then, and the other one is over in milliseconds. As an error of the server's: after a transient one the SDK
-/// would open another connection.
-#[derive(Debug)]
-struct TransactionConflict;
-
-impl ClassifyRetry for TransactionConflict {
-    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
-        let Some(error) = error.as_operation_error() else { return RetryAction::NoActionIndicated };
-        let conflict = match (
-            error.downcast_ref::<PutItemError>(),
-            error.downcast_ref::<UpdateItemError>(),
-            error.downcast_ref::<DeleteItemError>(),
-            error.downcast_ref::<TransactWriteItemsError>(),
-        ) {
-            (Some(error), ..) => error.is_transaction_conflict_exception(),
-            (_, Some(error), ..) => error.is_transaction_conflict_exception(),
-            (.., Some(error), _) => error.is_transaction_conflict_exception(),
-            (.., Some(error)) => was_cancelled_by_another(error),
-            _ => false,
-        };
-        if conflict { RetryAction::server_error() } else { RetryAction::NoActionIndicated }
-    }
-
-    fn name(&self) -> &'static str {
-        "transaction conflict"
-    }
-}
-
-/// Whether a transaction was cancelled for reasons that pass, and for none that would stay.
-fn was_cancelled_by_another(error: &TransactWriteItemsError) -> bool {
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
-    let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-    let passing = ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-    let all_pass = codes.clone().all(|code| passing.contains(&code));
-    all_pass && codes.any(|code| code != "None")
-}
 
 #[cfg(test)]
 mod tests {
@@ -276,6 +162,7 @@ mod tests {
             dynamodb_endpoint: Some(endpoint.clone()),
             ses_endpoint: Some(endpoint),
             ca_bundle: None,
+            trace_id: || Some("Root=1-5759e988-bd862e3fe1be46a994272793".to_owned()),
         });
         (aws, std::thread::spawn(move || answers.iter().map(answered).collect()))
     }
@@ -298,16 +185,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_are_signed_for_their_service_with_the_session_s_token_and_name_this_program_alone() {
+    async fn calls_are_signed_for_their_service_with_the_session_s_token_and_name_this_program_and_their_trace() {
         let (aws, heads) = serve(&[OK, OK]);
         get_item().send_by(&aws.dynamodb()).await.expect("an answer");
         SendEmailInput::builder().send_by(&aws.ses()).await.expect("an answer");
         for (head, service) in heads.join().expect("two calls").into_iter().zip(["dynamodb", "ses"]) {
             let agents: Vec<&str> = head.lines().filter(|line| line.contains("user-agent: ")).collect();
-            assert_eq!(agents, [format!("user-agent: {USER_AGENT}")], "{head}");
+            assert_eq!(agents, [format!("user-agent: {}", service::SENDER)], "{head}");
             assert!(!head.contains("amz-sdk-"), "{head}");
             assert!(head.contains(&format!("/eu-central-1/{service}/aws4_request")), "{head}");
             assert!(head.contains("x-amz-security-token: temporary"), "{head}");
+            assert!(head.contains("x-amzn-trace-id: root=1-5759e988-bd862e3fe1be46a994272793"), "{head}");
         }
     }
 

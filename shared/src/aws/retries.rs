@@ -1,21 +1,20 @@
 //! How often a call of AWS is made, and after which pauses.
-//!
-//! The SDK's own strategy does the same, but brings one more that slows calls down to what a service takes, and with it a
-//! library that the system would load at every start for one function
-//! (docs/decisions/0015-retries.md).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aws_smithy_runtime::client::retries::classifiers::run_classifiers_on_ctx;
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
-use aws_smithy_runtime_api::client::retries::classifiers::{RetryAction, RetryReason};
-use aws_smithy_runtime_api::client::retries::{RequestAttempts, RetryStrategy, ShouldAttempt};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 
 use crate::random;
+
+/// What another transaction in flight stopped, which the SDK takes for final by itself: nothing was written then, and the
+/// other one is over in milliseconds.
+const CONFLICT: &str = "TransactionConflictException";
+
+/// Whether a refusal with this code may pass in a moment.
+pub(crate) fn may_pass(code: &str) -> bool {
+    THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code) || code == CONFLICT
+}
 
 /// How often a call is made in all.
 const ATTEMPTS: u32 = 4;
@@ -43,21 +42,21 @@ impl Retries {
         Self { quota: AtomicU32::new(QUOTA) }
     }
 
-    /// Takes another attempt, after so many, out of the quota: how long to wait before it, when there shall be one.
-    fn another(&self, action: &RetryAction, attempts: u32) -> Option<Pause> {
-        let RetryAction::RetryIndicated(RetryReason::RetryableError { retry_after, .. }) = action else { return None };
+    /// Takes another attempt, after so many, out of the quota: how long to wait before it, when there shall be one, by
+    /// the service's own wish if it has one.
+    pub(super) fn another(&self, attempts: u32, wish: Option<Duration>) -> Option<Pause> {
         if attempts >= ATTEMPTS {
             return None;
         }
         self.change(|quota| quota.checked_sub(COST))?;
-        Some(match retry_after {
-            Some(asked) => Pause::Exactly(LONGEST_PAUSE.min(*asked)),
+        Some(match wish {
+            Some(asked) => Pause::Exactly(LONGEST_PAUSE.min(asked)),
             None => Pause::Below(FIRST_PAUSE * 2_u32.pow(attempts - 1)),
         })
     }
 
     /// A call has succeeded after so many attempts.
-    fn reward(&self, attempts: u32) {
+    pub(super) fn reward(&self, attempts: u32) {
         let reward = if attempts > 1 { COST } else { REWARD };
         self.change(|quota| Some(QUOTA.min(quota + reward)));
     }
@@ -69,7 +68,7 @@ impl Retries {
 
 /// How long to wait before another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pause {
+pub(super) enum Pause {
     /// As the service asked.
     Exactly(Duration),
     /// Less than this, at random, so that those who failed together do not come again together.
@@ -77,7 +76,7 @@ enum Pause {
 }
 
 impl Pause {
-    fn draw(self) -> Duration {
+    pub(super) fn draw(self) -> Duration {
         match self {
             Self::Exactly(pause) => pause,
             Self::Below(bound) => {
@@ -88,63 +87,34 @@ impl Pause {
     }
 }
 
-impl RetryStrategy for Retries {
-    fn should_attempt_initial_request(&self, _: &RuntimeComponents, _: &ConfigBag) -> Result<ShouldAttempt, BoxError> {
-        Ok(ShouldAttempt::Yes)
-    }
-
-    fn should_attempt_retry(
-        &self,
-        context: &InterceptorContext,
-        components: &RuntimeComponents,
-        settings: &ConfigBag,
-    ) -> Result<ShouldAttempt, BoxError> {
-        let attempts = settings.load::<RequestAttempts>().ok_or("the SDK counts attempts")?.attempts();
-        let action = run_classifiers_on_ctx(components.retry_classifiers(), context);
-        if let Some(pause) = self.another(&action, attempts) {
-            return Ok(ShouldAttempt::YesAfterDelay(pause.draw()));
-        }
-        if !context.is_failed() {
-            self.reward(attempts);
-        }
-        Ok(ShouldAttempt::No)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use aws_smithy_runtime_api::client::retries::ErrorKind;
-
     use super::*;
-
-    fn passing() -> RetryAction {
-        RetryAction::server_error()
-    }
 
     #[test]
     fn there_are_four_attempts_and_the_bound_of_pauses_doubles() {
         let retries = Retries::new();
-        let bounds = [1, 2, 3].map(|attempts| retries.another(&passing(), attempts));
+        let bounds = [1, 2, 3].map(|attempts| retries.another(attempts, None));
         assert_eq!(bounds, [50, 100, 200].map(|ms| Some(Pause::Below(Duration::from_millis(ms)))));
-        assert_eq!(retries.another(&passing(), 4), None);
+        assert_eq!(retries.another(4, None), None);
     }
 
     #[test]
-    fn what_would_stay_is_not_tried_again() {
-        let retries = Retries::new();
-        assert_eq!(retries.another(&RetryAction::NoActionIndicated, 1), None);
-        assert_eq!(retries.another(&RetryAction::RetryForbidden, 1), None);
+    fn what_may_pass_is_told_by_its_code() {
+        for code in ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestTimeout", CONFLICT] {
+            assert!(may_pass(code), "{code}");
+        }
+        for code in ["ValidationException", "ConditionalCheckFailedException", "MessageRejected"] {
+            assert!(!may_pass(code), "{code}");
+        }
     }
 
     #[test]
     fn a_service_s_wish_is_followed_up_to_the_longest_pause() {
         let retries = Retries::new();
-        let wish = |ms| {
-            let asked = Duration::from_millis(ms);
-            RetryAction::retryable_error_with_explicit_delay(ErrorKind::ThrottlingError, asked)
-        };
-        assert_eq!(retries.another(&wish(300), 1), Some(Pause::Exactly(Duration::from_millis(300))));
-        assert_eq!(retries.another(&wish(5000), 1), Some(Pause::Exactly(LONGEST_PAUSE)));
+        let wish = |ms| retries.another(1, Some(Duration::from_millis(ms)));
+        assert_eq!(wish(300), Some(Pause::Exactly(Duration::from_millis(300))));
+        assert_eq!(wish(5000), Some(Pause::Exactly(LONGEST_PAUSE)));
     }
 
     #[test]
@@ -158,16 +128,16 @@ mod tests {
     #[test]
     fn a_service_that_fails_on_is_soon_called_once_each_time_until_it_succeeds() {
         let retries = Retries::new();
-        let more = (0..100).take_while(|_| retries.another(&passing(), 1).is_some()).count();
+        let more = (0..100).take_while(|_| retries.another(1, None).is_some()).count();
         assert_eq!(more, (QUOTA / COST) as usize);
         // What the last attempt cost comes back when it succeeds, and little by little what others cost.
         retries.reward(2);
-        assert!(retries.another(&passing(), 1).is_some());
-        assert!(retries.another(&passing(), 1).is_none());
+        assert!(retries.another(1, None).is_some());
+        assert!(retries.another(1, None).is_none());
         for _ in 0..COST {
             retries.reward(1);
         }
-        assert!(retries.another(&passing(), 1).is_some());
+        assert!(retries.another(1, None).is_some());
     }
 
     #[test]

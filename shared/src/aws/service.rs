@@ -1,69 +1,240 @@
-//! Calls of AWS by the SDK's operations, without the SDK's clients.
+//! Calls of AWS by the SDK's operations, without the SDK's clients and what carries their calls.
 //!
-//! A client reads a table of all regions of AWS when it is made, and takes each call through steps that tell AWS about
-//! the SDK and about itself, which took an instance more CPU than a call
-//! (docs/decisions/0013-calls-without-clients.md).
-//! Operations are the SDK's, and so is what carries them: retries, timeouts, signatures, connections.
+//! An operation of the SDK knows how to write what it is asked and to read what comes back. What is between the two is
+//! here: signatures, attempts, timeouts, connections. The SDK carries a call through some thirty steps that others may
+//! put something into, which took an instance more CPU than all else that a call needs
+//! (docs/decisions/0016-calls-of-our-own.md).
 
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use aws_smithy_runtime::client::orchestrator;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{Error, Input, Output};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_runtime_api::client::runtime_plugin::{RuntimePlugin, RuntimePlugins};
+use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
+use aws_smithy_runtime_api::client::ser_de::{
+    DeserializeResponse as _, SerializeRequest as _, SharedRequestSerializer, SharedResponseDeserializer,
+};
+use aws_smithy_runtime_api::http::Response;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{DATE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use lambda_http::http;
+use thiserror::Error as ThisError;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::connections::Connections;
+use super::connections::{Connections, Origin, is_trouble};
+use super::retries::{self, Retries};
+use super::signer::Signer;
+
+/// How long one attempt may take, the opening of a connection with it.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long a call may take, with all its attempts and the pauses between them.
+const CALL: Duration = Duration::from_secs(6);
+
+/// What calls name as their sender, for whoever reads the logs of AWS.
+pub(super) const SENDER: &str = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
+
+/// By which AWS follows a request from service to service, for X-Ray and to stop what calls itself for ever.
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+/// For how many milliseconds a service wants no further attempt.
+const RETRY_AFTER: HeaderName = HeaderName::from_static("x-amz-retry-after");
 
 /// Why a call brought no output.
-pub type CallError<E> = SdkError<E, HttpResponse>;
+#[derive(Debug, ThisError)]
+pub enum CallError<E> {
+    /// It could not be made: a field is missing, or holds what a header cannot.
+    #[error("the call could not be made")]
+    Unmade(#[source] BoxError),
+    /// Nothing came back, not in time, or nothing that can be understood. Whether it was done is not known.
+    #[error("there was no answer")]
+    Unanswered(#[source] BoxError),
+    /// The service refused.
+    #[error("the service refused")]
+    Refused(#[source] E),
+}
 
-/// A service of AWS: what all calls of it have in common.
+impl<E> CallError<E> {
+    /// What the service refused with, if it did.
+    pub const fn as_refusal(&self) -> Option<&E> {
+        match self {
+            Self::Refused(error) => Some(error),
+            Self::Unmade(_) | Self::Unanswered(_) => None,
+        }
+    }
+
+    fn map<F>(self, map: impl FnOnce(E) -> F) -> CallError<F> {
+        match self {
+            Self::Unmade(error) => CallError::Unmade(error),
+            Self::Unanswered(error) => CallError::Unanswered(error),
+            Self::Refused(error) => CallError::Refused(map(error)),
+        }
+    }
+}
+
+/// A service of AWS, and what all calls of it have in common. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Service {
-    name: &'static str,
-    plugins: RuntimePlugins,
-    connections: Connections,
-    endpoint: String,
+pub struct Service(Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) signer: Signer,
+    pub(super) origin: Origin,
+    pub(super) connections: Connections,
+    pub(super) retries: Retries,
+    /// The trace that a call belongs to, if any.
+    pub(super) trace_id: fn() -> Option<String>,
 }
 
 impl Service {
-    pub(super) const fn new(
-        name: &'static str,
-        plugins: RuntimePlugins,
-        connections: Connections,
-        endpoint: String,
-    ) -> Self {
-        Self { name, plugins, connections, endpoint }
+    pub(super) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
     }
 
     /// The service's name, as calls are signed for it.
-    pub const fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &'static str {
+        self.0.signer.service()
     }
 
     /// Opens a connection for a call to come.
     pub async fn open_ahead(&self) -> Result<(), BoxError> {
-        self.connections.open_ahead(&self.endpoint).await
+        self.0.connections.open_ahead(&self.0.origin).await
     }
 
     /// Calls an operation. What is under way lies on the heap, as it is large, and whoever waits for it would be too.
-    fn call(&self, operation: &'static str, plugin: impl RuntimePlugin + 'static, input: Input) -> Call {
-        let (name, plugins) = (self.name, self.plugins.clone().with_operation_plugin(plugin));
-        Box::pin(async move { orchestrator::invoke(name, operation, input, &plugins).await })
+    fn call(&self, operation: Operation, input: Input) -> Call {
+        let service = Arc::clone(&self.0);
+        Box::pin(async move { service.call(&operation, input).await })
     }
 }
 
 /// A call under way.
 type Call = Pin<Box<dyn Future<Output = Result<Output, CallError<Error>>> + Send>>;
 
+/// An operation, whichever it is.
+struct Operation {
+    /// What the SDK knows of it.
+    settings: FrozenLayer,
+    /// Reads what it refuses with.
+    refusal: fn(&Error) -> Refusal<'_>,
+}
+
+/// What an operation refuses with, whichever it is.
+struct Refusal<'a> {
+    code: Option<&'a str>,
+    may_pass: bool,
+}
+
+/// What came of one attempt that brought no output.
+struct Failure {
+    error: CallError<Error>,
+    /// Whether the next attempt may bring one.
+    may_pass: bool,
+    /// How long the service wants to be left alone.
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// Of an attempt that got no answer.
+    const fn unanswered(error: BoxError, may_pass: bool) -> Self {
+        Self { error: CallError::Unanswered(error), may_pass, retry_after: None }
+    }
+
+    /// Of an attempt that cannot be made.
+    fn unmade(error: impl Into<BoxError>) -> Self {
+        Self { error: CallError::Unmade(error.into()), may_pass: false, retry_after: None }
+    }
+}
+
+/// A request, ready to be signed for each attempt.
+struct Unsigned {
+    head: http::request::Parts,
+    body: Bytes,
+}
+
+impl Shared {
+    /// Makes a call, with as many attempts as it takes and there may be.
+    async fn call(&self, operation: &Operation, input: Input) -> Result<Output, CallError<Error>> {
+        let mut settings = ConfigBag::base();
+        let serializer = operation.settings.load::<SharedRequestSerializer>().expect("the operation writes its input");
+        let request = serializer.serialize_input(input, &mut settings).map_err(CallError::Unmade)?;
+        let request = request.try_into_http1x().map_err(|error| CallError::Unmade(error.into()))?;
+        let (mut head, body) = request.into_parts();
+        self.address(&mut head.headers)?;
+        let body = Bytes::copy_from_slice(body.bytes().expect("an input is in memory"));
+        let request = Unsigned { head, body };
+
+        let deadline = Instant::now() + CALL;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let attempt = self.attempt(operation, &request, &settings);
+            let outcome = timeout_at(deadline.min(Instant::now() + ATTEMPT), attempt).await;
+            let failure = match outcome.unwrap_or_else(|late| Err(Failure::unanswered(late.into(), true))) {
+                Ok(output) => {
+                    self.retries.reward(attempts);
+                    return Ok(output);
+                }
+                Err(failure) => failure,
+            };
+            let pause = if failure.may_pass { self.retries.another(attempts, failure.retry_after) } else { None };
+            match pause.map(retries::Pause::draw) {
+                Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
+                _ => return Err(failure.error),
+            }
+        }
+    }
+
+    /// Adds whom a request is for, whom it is from, and on whose behalf.
+    fn address(&self, headers: &mut http::HeaderMap) -> Result<(), CallError<Error>> {
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|error| CallError::Unmade(error.into()));
+        headers.insert(HOST, value(&self.origin.authority())?);
+        headers.insert(USER_AGENT, HeaderValue::from_static(SENDER));
+        if let Some(trace_id) = (self.trace_id)() {
+            headers.insert(TRACE, value(&trace_id)?);
+        }
+        Ok(())
+    }
+
+    async fn attempt(
+        &self,
+        operation: &Operation,
+        unsigned: &Unsigned,
+        settings: &ConfigBag,
+    ) -> Result<Output, Failure> {
+        let Unsigned { head, body } = unsigned;
+        let mut request = http::Request::from_parts(head.clone(), Full::new(body.clone()));
+        self.signer.sign(&mut request, body).map_err(Failure::unmade)?;
+        let response = self.connections.send(&self.origin, request).await;
+        let response = response.map_err(|error| Failure::unanswered(error.source, error.may_pass))?;
+
+        let status = response.status();
+        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let date = header(DATE).map(str::to_owned);
+        let response = Response::try_from(response.map(SdkBody::from))
+            .map_err(|error| Failure::unanswered(error.into(), false))?;
+        let deserializer =
+            operation.settings.load::<SharedResponseDeserializer>().expect("the operation reads its output");
+        deserializer.deserialize_nonstreaming_with_config(&response, settings).map_err(|error| {
+            let mut refused = None;
+            let unread = error.map_operation_error(|error| refused = Some(error));
+            let Some(error) = refused else { return Failure::unanswered(unread.to_string().into(), false) };
+            let Refusal { code, may_pass } = (operation.refusal)(&error);
+            let was_late = || date.is_some_and(|date| self.signer.learn_time(code, &date));
+            let may_pass = is_trouble(status) || may_pass || was_late();
+            Failure { error: CallError::Refused(error), may_pass, retry_after }
+        })
+    }
+}
+
 /// What an operation is asked, in the making, as a builder of the SDK makes it.
 pub trait Request: Sized + Send {
-    /// The operation's name.
-    const NAME: &'static str;
     /// The operation, as the SDK knows it.
     type Operation: RuntimePlugin + Default + 'static;
     /// What it is asked.
@@ -71,30 +242,39 @@ pub trait Request: Sized + Send {
     /// What it answers.
     type Output: Debug + Send + Sync + 'static;
     /// What it refuses with.
-    type Error: std::error::Error + Send + Sync + 'static;
+    type Error: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static;
 
     /// What was made.
     fn into_input(self) -> Result<Self::Input, BuildError>;
 
+    /// Whether the same may be granted a moment later.
+    fn may_pass(error: &Self::Error) -> bool {
+        error.code().is_some_and(retries::may_pass)
+    }
+
     /// Asks `service`.
     fn send_by(self, service: &Service) -> impl Future<Output = Result<Self::Output, CallError<Self::Error>>> + Send {
-        let input = self.into_input().map_err(CallError::construction_failure);
-        let call = input.map(|input| service.call(Self::NAME, Self::Operation::default(), Input::erase(input)));
+        let settings = Self::Operation::default().config().expect("an operation has settings");
+        let input = self.into_input().map_err(|error| CallError::Unmade(error.into()));
+        let operation = Operation { settings, refusal: refusal::<Self> };
+        let call = input.map(|input| service.call(operation, Input::erase(input)));
         async {
-            let typed = |error: CallError<Error>| {
-                error.map_service_error(|error| error.downcast().expect("the operation's error"))
-            };
-            let output = call?.await.map_err(typed)?;
-            Ok(output.downcast().expect("the operation's output"))
+            let output =
+                call?.await.map_err(|error| error.map(|error| error.downcast().expect("the operation's error")));
+            Ok(output?.downcast().expect("the operation's output"))
         }
     }
+}
+
+fn refusal<R: Request>(error: &Error) -> Refusal<'_> {
+    let error = error.downcast_ref::<R::Error>().expect("the operation's error");
+    Refusal { code: error.code(), may_pass: R::may_pass(error) }
 }
 
 /// Makes builders of the SDK [`Request`]s: for each the operation, what it is asked, answers, and refuses with.
 macro_rules! requests {
     ($($operation:ident: $builder:ty => $input:ty, $output:ty, $error:ty;)*) => {$(
         impl $crate::aws::Request for $builder {
-            const NAME: &'static str = stringify!($operation);
             type Operation = $operation;
             type Input = $input;
             type Output = $output;

@@ -59,7 +59,7 @@ impl Mailer {
             .content(EmailContent::builder().simple(message).build())
             .send_by(&self.service)
             .await
-            .map_err(|error| match error.as_service_error() {
+            .map_err(|error| match error.as_refusal() {
                 Some(refusal) => MailError::Refused(refusal.code().unwrap_or("no code").to_owned()),
                 None => MailError::Unavailable(error.into()),
             })?;

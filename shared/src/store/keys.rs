@@ -115,7 +115,7 @@ impl Store {
                 .expression_attribute_values(":key", AttributeValue::M(half.into_attributes()))
         };
         match Self::at_once(halves.map(fill))?.send_by(&self.service).await {
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.as_refusal() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled
                         .cancellation_reasons()

@@ -4,7 +4,7 @@
 //! scan. Reads are strong wherever a decision follows. TTL deletion lags by days, so every read and condition checks
 //! the time itself. A write that was computed from a read is conditional on what was read.
 //!
-//! Throttling and conflicts are retried by the SDK ([`crate::aws`]), unprocessed batch keys here; what still fails is
+//! Throttling and conflicts are retried by [`crate::aws`], unprocessed batch keys here; what still fails is
 //! [`StoreError::Unavailable`], and nothing fails open.
 
 mod item;
@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
@@ -31,7 +31,7 @@ use thiserror::Error;
 
 use item::{Item, Key};
 
-use crate::aws::{Request as _, Service};
+use crate::aws::{CallError, Request as _, Service};
 use crate::concurrency::Concurrency;
 use crate::{base64url, random};
 
@@ -57,12 +57,12 @@ pub enum StoreError {
     },
 }
 
-impl<E> From<SdkError<E>> for StoreError
+impl<E> From<CallError<E>> for StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    fn from(error: SdkError<E>) -> Self {
-        match error.as_service_error() {
+    fn from(error: CallError<E>) -> Self {
+        match error.as_refusal() {
             Some(refusal) => Self::Refused {
                 code: refusal.code().unwrap_or("no code").to_owned(),
                 request_id: refusal.meta().request_id().unwrap_or_default().to_owned(),
@@ -104,7 +104,7 @@ impl Store {
         first: impl Future<Output = A>,
         second: impl Future<Output = B>,
     ) -> impl Future<Output = (A, B)> {
-        // The SDK's futures are large, and would lie here twice.
+        // Futures of calls are large, and would lie here twice.
         let (first, second) = (Box::pin(first), Box::pin(second));
         async {
             if self.pairs_run_together.swap(true, Ordering::Relaxed) {
@@ -155,7 +155,7 @@ const BATCH_BACKOFF: Duration = Duration::from_millis(25);
 /// The attribute that holds the mark of the call that last wrote an item.
 const WRITTEN_BY: &str = "written_by";
 
-/// The mark of one call. The SDK repeats a call whose answer was lost; a repetition whose condition fails knows by the
+/// The mark of one call. A call whose answer was lost is repeated; a repetition whose condition fails knows by the
 /// mark that it met what it wrote itself.
 fn call_mark() -> String {
     base64url::encode(random::bytes::<12>())
@@ -177,8 +177,6 @@ mod tests {
 
     use aws_sdk_dynamodb::error::ErrorMetadata;
     use aws_sdk_dynamodb::operation::put_item::PutItemError;
-    use aws_smithy_runtime_api::http::StatusCode;
-    use aws_smithy_types::body::SdkBody;
 
     use super::*;
     use crate::aws::Aws;
@@ -214,9 +212,7 @@ mod tests {
             .message("Value 'email=ann@example.com' failed to satisfy constraint")
             .custom("aws_request_id", "REQUEST-7")
             .build();
-        let response =
-            aws_smithy_runtime_api::http::Response::new(StatusCode::try_from(400).expect("a status"), SdkBody::empty());
-        let error = StoreError::from(SdkError::service_error(PutItemError::generic(words), response));
+        let error = StoreError::from(CallError::Refused(PutItemError::generic(words)));
         assert_eq!(error.to_string(), "the database refused: ValidationException, request REQUEST-7");
         assert!(!format!("{error:?}").contains("ann@"), "{error:?}");
         assert!(std::error::Error::source(&error).is_none());

@@ -1,6 +1,6 @@
 //! The operations of DynamoDB that are called.
 
-use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::batch_get_item::{
     BatchGetItem, BatchGetItemError, BatchGetItemInput, BatchGetItemOutput,
 };
@@ -20,7 +20,7 @@ use aws_sdk_dynamodb::operation::{
 };
 
 use super::call_mark;
-use crate::aws::{Request, requests};
+use crate::aws::{self, Request, requests};
 
 requests! {
     BatchGetItem: BatchGetItemInputBuilder => BatchGetItemInput, BatchGetItemOutput, BatchGetItemError;
@@ -32,7 +32,6 @@ requests! {
 }
 
 impl Request for TransactWriteItemsInputBuilder {
-    const NAME: &'static str = "TransactWriteItems";
     type Operation = TransactWriteItems;
     type Input = TransactWriteItemsInput;
     type Output = TransactWriteItemsOutput;
@@ -41,6 +40,17 @@ impl Request for TransactWriteItemsInputBuilder {
     /// With a token, by which DynamoDB takes a repetition of the call for the same transaction.
     fn into_input(self) -> Result<Self::Input, BuildError> {
         self.client_request_token(call_mark()).build()
+    }
+
+    /// Also if the transaction was cancelled for reasons that pass, and for none that would stay.
+    fn may_pass(error: &Self::Error) -> bool {
+        let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
+            return error.code().is_some_and(aws::may_pass);
+        };
+        let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+        let passing = ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+        let all_pass = codes.clone().all(|code| passing.contains(&code));
+        all_pass && codes.any(|code| code != "None")
     }
 }
 

@@ -94,7 +94,7 @@ impl Store {
                 let item = Item::from_attributes(answer.attributes.unwrap_or_default());
                 Ok(Rotation::Rotated(from_item(&item)?))
             }
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.as_refusal() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let Some(item) = failed.item() else { return Ok(Rotation::Missing) };
                     let item = Item::from_attributes(item.clone());
@@ -124,7 +124,7 @@ impl Store {
             .expression_attribute_values(":idle", number(idle_expires_at.unix()));
         match update.send_by(&self.service).await {
             Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.as_refusal() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
                 _ => Err(error.into()),
             },

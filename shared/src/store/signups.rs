@@ -128,7 +128,7 @@ impl Store {
     async fn spend(&self, update: UpdateItemInputBuilder) -> Result<Option<PendingSignup>, StoreError> {
         match update.return_values(ReturnValue::AllNew).send_by(&self.service).await {
             Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.as_refusal() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
                 _ => Err(error.into()),
             },
@@ -185,7 +185,7 @@ impl Store {
                 let pending = from_item(&Item::from_attributes(answer.attributes.unwrap_or_default()))?;
                 Ok(Some(Resend::Due(Some(Box::new(pending)))))
             }
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.as_refusal() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let stored = failed.item().map(|item| from_item(&Item::from_attributes(item.clone())));
                     let own = stored.transpose()?.filter(|pending| {
@@ -225,7 +225,7 @@ impl Store {
             .expression_attribute_values(":mailed", number(before.mailed_at.unix()));
         match update.send_by(&self.service).await {
             Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.as_refusal() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
                 _ => Err(error.into()),
             },
@@ -257,7 +257,7 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send_by(&self.service).await {
             Ok(_) => Ok(Resend::Due(None)),
-            Err(error) => match error.as_service_error() {
+            Err(error) => match error.as_refusal() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let item = Item::from_attributes(failed.item().cloned().unwrap_or_default());
                     if item.find_text(WRITTEN_BY) == Some(&call) {
@@ -328,7 +328,7 @@ impl Store {
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
         let Err(error) = transaction.send_by(&self.service).await else { return Ok(()) };
-        match error.as_service_error() {
+        match error.as_refusal() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 Err(refusal(cancelled.cancellation_reasons())?.unwrap_or_else(|| StoreError::from(error).into()))
             }

@@ -156,7 +156,7 @@ impl Store {
             .expression_attribute_values(":old", string(old.as_phc()))
             .expression_attribute_values(":new", string(new.as_phc()));
         match update.send_by(&self.service).await {
-            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
+            Err(error) if !is_condition_failure(error.as_refusal()) => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -170,7 +170,7 @@ impl Store {
             .update_expression("SET epoch = epoch + :one")
             .expression_attribute_values(":one", number(1_u32));
         match update.send_by(&self.service).await {
-            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
+            Err(error) if !is_condition_failure(error.as_refusal()) => Err(error.into()),
             _ => Ok(()),
         }
     }
