@@ -2,14 +2,19 @@
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
+/// The generator itself, for what draws from it on its own.
+#[expect(clippy::disallowed_methods, reason = "this is the one door for randomness")]
+pub(crate) fn source() -> SystemRandom {
+    SystemRandom::new()
+}
+
 /// `N` random bytes.
 ///
 /// # Panics
 /// When the operating system has no randomness to give; nothing safe can be done then.
-#[expect(clippy::disallowed_methods, reason = "this is the one door for randomness")]
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the operating system's random generator works");
+    source().fill(&mut bytes).expect("the operating system's random generator works");
     bytes
 }
 

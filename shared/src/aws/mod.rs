@@ -136,6 +136,7 @@ mod tests {
     use std::net::TcpListener;
 
     use aws_sdk_dynamodb::config::endpoint::ResolveEndpoint as _;
+    use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
     use aws_sdk_dynamodb::operation::get_item::GetItemInput;
     use aws_sdk_dynamodb::operation::get_item::builders::GetItemInputBuilder;
     use aws_sdk_sesv2::config::endpoint::ResolveEndpoint as _;
@@ -214,15 +215,44 @@ mod tests {
 
     #[tokio::test]
     async fn what_may_pass_is_tried_again_and_what_stays_is_not() {
-        const FAILURE: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        const TROUBLE: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        const THROTTLED: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 32\r\nconnection: close\r\n\r\n\
+                       {\"__type\":\"ThrottlingException\"}";
+        const CONFLICT: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 41\r\nconnection: close\r\n\r\n\
+                       {\"__type\":\"TransactionConflictException\"}";
+        const SILENCE: &str = "";
         const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 32\r\nconnection: close\r\n\r\n\
                        {\"__type\":\"ValidationException\"}";
-        let (aws, heads) = serve(&[FAILURE, OK, REFUSAL, OK]);
+        let (aws, heads) = serve(&[TROUBLE, OK, THROTTLED, OK, CONFLICT, OK, SILENCE, OK, REFUSAL, OK]);
         let dynamodb = aws.dynamodb();
-        get_item().send_by(&dynamodb).await.expect("an answer to the second attempt");
-        get_item().send_by(&dynamodb).await.expect_err("a refusal");
+        for failure in ["trouble", "throttled", "conflict", "silence"] {
+            get_item().send_by(&dynamodb).await.unwrap_or_else(|error| panic!("{failure}: {error:?}"));
+        }
+        let refused = get_item().send_by(&dynamodb).await.expect_err("a refusal");
+        assert_eq!(refused.as_refusal().and_then(|error| error.code()), Some("ValidationException"));
         get_item().send_by(&dynamodb).await.expect("an answer, which no second attempt has taken before");
+        heads.join().expect("ten attempts");
+    }
+
+    #[tokio::test]
+    async fn after_four_attempts_the_last_refusal_is_the_answer() {
+        const TROUBLE: &str = "HTTP/1.1 503 Slow Down\r\ncontent-length: 26\r\nx-amz-retry-after: 1\r\n\
+                       connection: close\r\n\r\n{\"__type\":\"InternalError\"}";
+        let (aws, heads) = serve(&[TROUBLE, TROUBLE, TROUBLE, TROUBLE]);
+        let refused = get_item().send_by(&aws.dynamodb()).await.expect_err("trouble");
+        assert_eq!(refused.as_refusal().and_then(|error| error.code()), Some("InternalError"));
         heads.join().expect("four attempts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_says_nothing_is_given_up() {
+        // The kernel takes the connections.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let started = tokio::time::Instant::now();
+        let error = get_item().send_by(&Aws::local(&endpoint, &endpoint).dynamodb()).await.expect_err("silence");
+        assert!(matches!(error, CallError::Unanswered(_)), "{error:?}");
+        assert_eq!(started.elapsed(), std::time::Duration::from_secs(6));
     }
 
     #[tokio::test]

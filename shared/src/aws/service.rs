@@ -23,7 +23,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{DATE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
 use lambda_http::http;
 use thiserror::Error as ThisError;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -43,7 +43,7 @@ pub(super) const SENDER: &str = concat!("latchkey/", env!("CARGO_PKG_VERSION"));
 /// By which AWS follows a request from service to service, for X-Ray and to stop what calls itself for ever.
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// For how many milliseconds a service wants no further attempt.
-const RETRY_AFTER: HeaderName = HeaderName::from_static("x-amz-retry-after");
+const RETRY_AFTER: &str = "x-amz-retry-after";
 
 /// Why a call brought no output.
 #[derive(Debug, ThisError)]
@@ -195,8 +195,8 @@ impl Shared {
         let value = |text: &str| HeaderValue::from_str(text).map_err(|error| CallError::Unmade(error.into()));
         headers.insert(HOST, value(&self.origin.authority())?);
         headers.insert(USER_AGENT, HeaderValue::from_static(SENDER));
-        if let Some(trace_id) = (self.trace_id)() {
-            headers.insert(TRACE, value(&trace_id)?);
+        if let Some(trace_id) = (self.trace_id)().and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(TRACE, trace_id);
         }
         Ok(())
     }
@@ -213,12 +213,9 @@ impl Shared {
         let response = self.connections.send(&self.origin, request).await;
         let response = response.map_err(|error| Failure::unanswered(error.source, error.may_pass))?;
 
-        let status = response.status();
-        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_millis);
-        let date = header(DATE).map(str::to_owned);
-        let response = Response::try_from(response.map(SdkBody::from))
-            .map_err(|error| Failure::unanswered(error.into(), false))?;
+        let is_trouble = is_trouble(response.status());
+        let response = Response::try_from(response.map(SdkBody::from));
+        let response = response.map_err(|error| Failure::unanswered(error.into(), false))?;
         let deserializer =
             operation.settings.load::<SharedResponseDeserializer>().expect("the operation reads its output");
         deserializer.deserialize_nonstreaming_with_config(&response, settings).map_err(|error| {
@@ -226,8 +223,10 @@ impl Shared {
             let unread = error.map_operation_error(|error| refused = Some(error));
             let Some(error) = refused else { return Failure::unanswered(unread.to_string().into(), false) };
             let Refusal { code, may_pass } = (operation.refusal)(&error);
-            let was_late = || date.is_some_and(|date| self.signer.learn_time(code, &date));
-            let may_pass = is_trouble(status) || may_pass || was_late();
+            let header = |name| response.headers().get(name);
+            let was_mistimed = || header("date").is_some_and(|date| self.signer.learn_time(code, date));
+            let may_pass = is_trouble || may_pass || was_mistimed();
+            let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_millis);
             Failure { error: CallError::Refused(error), may_pass, retry_after }
         })
     }

@@ -82,3 +82,63 @@ impl Signer {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    /// 2015-08-30T12:36:00Z.
+    const NOW: u64 = 1_440_938_160;
+
+    fn signer() -> Signer {
+        let credentials =
+            Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None, None, "test");
+        let clock = Clock::fixed(Timestamp::from_unix(NOW));
+        Signer::new("service", "us-east-1".to_owned(), credentials, clock)
+    }
+
+    /// `get-vanilla` and `post-x-www-form-urlencoded` of AWS's own test suite for signatures.
+    #[test]
+    fn signs_as_aws_expects() {
+        for (request, body, headers, signature) in [
+            (
+                Request::get("/"),
+                "",
+                "host;x-amz-date",
+                "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
+            ),
+            (
+                Request::post("/").header("content-type", "application/x-www-form-urlencoded"),
+                "Param1=value1",
+                "content-type;host;x-amz-date",
+                "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+            ),
+        ] {
+            let mut request = request.header("host", "example.amazonaws.com").body(()).expect("a request");
+            signer().sign(&mut request, body.as_bytes()).expect("a signature");
+            assert_eq!(request.headers()["x-amz-date"], "20150830T123600Z");
+            let expected = format!(
+                "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
+                 SignedHeaders={headers}, Signature={signature}"
+            );
+            assert_eq!(request.headers()["authorization"], expected.as_str());
+        }
+    }
+
+    #[test]
+    fn another_time_is_learned_from_a_refusal_that_it_explains() {
+        const SKEWED: Option<&str> = Some("RequestTimeTooSkewed");
+        let signer = signer();
+        assert!(!signer.learn_time(SKEWED, "Sun, 30 Aug 2015 12:39:59 GMT"), "the difference is borne");
+        assert!(!signer.learn_time(Some("ValidationException"), "Sun, 30 Aug 2015 13:36:00 GMT"));
+        assert!(!signer.learn_time(None, "Sun, 30 Aug 2015 13:36:00 GMT"));
+        assert!(!signer.learn_time(SKEWED, "half past one"));
+        assert_eq!(signer.now(), NOW);
+        assert!(signer.learn_time(SKEWED, "Sun, 30 Aug 2015 13:36:00 GMT"));
+        assert_eq!(signer.now(), NOW + 3600);
+        assert!(!signer.learn_time(SKEWED, "Sun, 30 Aug 2015 13:36:00 GMT"), "it was signed at that time");
+        assert!(signer.learn_time(SKEWED, "Sun, 30 Aug 2015 12:06:00 GMT"));
+        assert_eq!(signer.now(), NOW - 1800);
+    }
+}

@@ -270,7 +270,7 @@ impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Store(error) => error.into(),
-            KeyError::Malformed | KeyError::Signature(_) | KeyError::Generation => {
+            KeyError::Malformed | KeyError::Signature | KeyError::Generation => {
                 Self::new(Code::Internal).caused_by(error)
             }
         }

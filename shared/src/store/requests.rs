@@ -56,7 +56,27 @@ impl Request for TransactWriteItemsInputBuilder {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::types::CancellationReason;
+    use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+
     use super::*;
+
+    #[test]
+    fn a_transaction_is_repeated_if_all_that_stopped_it_passes() {
+        for (codes, may_pass) in [
+            (&["None", "TransactionConflict"][..], true),
+            (&["ThrottlingError", "ProvisionedThroughputExceeded"], true),
+            (&["TransactionConflict", "ConditionalCheckFailed"], false),
+            (&["ConditionalCheckFailed", "None"], false),
+            (&["None", "None"], false),
+            (&[], false),
+        ] {
+            let reasons = codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect();
+            let cancelled = TransactionCanceledException::builder().set_cancellation_reasons(Some(reasons)).build();
+            let error = TransactWriteItemsError::TransactionCanceledException(cancelled);
+            assert_eq!(TransactWriteItemsInputBuilder::may_pass(&error), may_pass, "{codes:?}");
+        }
+    }
 
     #[test]
     fn each_transaction_has_a_token_of_its_own() {

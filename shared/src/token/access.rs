@@ -1,10 +1,9 @@
 //! Access tokens: JWTs of the profile `at+jwt` (RFC 9068), signed with a key of the ring.
 
-use jsonwebtoken::Header;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::jws::Compact;
+use super::jws::{self, Compact};
 use super::keys::{self, KeyError, KeyRing, PublicKey};
 use crate::account::{User, UserId};
 use crate::clock::Timestamp;
@@ -94,13 +93,7 @@ impl KeyRing {
             exp: now.plus(expires_in).unix(),
             username: user.username.as_str().to_owned(),
         };
-        let header = Header {
-            typ: Some(TYP.to_owned()),
-            kid: Some(key.kid.clone()),
-            ..Header::new(key.algorithm.of_jsonwebtoken())
-        };
-        let token = jsonwebtoken::encode(&header, &claims, &key.encoding)
-            .map_err(|error| keys::told(KeyError::Signature(error)))?;
+        let token = jws::sign(&key, TYP, &claims).map_err(keys::told)?;
         Ok((token, expires_in))
     }
 

@@ -4,20 +4,33 @@
 //! with every other extension. The key decides the algorithm; the header has to agree.
 
 use jsonwebtoken::crypto;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::keys::PublicKey;
+use super::keys::{KeyError, PublicKey, SigningKey};
 use crate::base64url;
 
 /// No token of ours is longer; longer texts are not looked at.
 const MAX_LENGTH: usize = 4096;
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
     alg: String,
     typ: Option<String>,
     kid: String,
+}
+
+/// A token of type `typ` that says `claims`, signed with `key`.
+pub(super) fn sign(key: &SigningKey, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
+    let header =
+        Header { alg: key.algorithm().as_str().to_owned(), typ: Some(typ.to_owned()), kid: key.kid().to_owned() };
+    let signed = [encoded(&header)?, encoded(claims)?].join(".");
+    let signature = base64url::encode(key.sign(signed.as_bytes())?);
+    Ok([signed, signature].join("."))
+}
+
+fn encoded(part: &impl Serialize) -> Result<String, KeyError> {
+    serde_json::to_vec(part).map(base64url::encode).map_err(|_| KeyError::Signature)
 }
 
 /// A token in its three parts, nothing verified.

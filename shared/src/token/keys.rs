@@ -7,13 +7,12 @@
 //!
 //! Verifiers need the public halves alone, which have a partition of their own.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPublicKeyUncompressedBin, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair};
-use jsonwebtoken::{DecodingKey, EncodingKey};
-use pkcs8::PrivateKeyInfoRef;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -41,7 +40,7 @@ pub enum KeyError {
     Malformed,
     /// The cryptographic library refused to sign.
     #[error("signing failed")]
-    Signature(#[source] jsonwebtoken::errors::Error),
+    Signature,
     /// The cryptographic library could not make a key.
     #[error("making a key failed")]
     Generation,
@@ -115,24 +114,61 @@ pub enum KeyMaterial {
     },
 }
 
-/// A key that signs.
+/// A key that signs. It is read when it first does: reading an elliptic curve's takes longer than a signature, and most
+/// keys of a ring sign nothing.
 pub(super) struct SigningKey {
-    pub(super) kid: String,
-    pub(super) algorithm: SigningAlgorithm,
-    pub(super) encoding: EncodingKey,
+    stored: PrivateKey,
+    pair: OnceLock<Pair>,
+}
+
+/// A private key that was read.
+enum Pair {
+    Es256(EcdsaKeyPair),
+    Rs256(RsaKeyPair),
 }
 
 impl SigningKey {
-    fn from_stored(key: &PrivateKey) -> Result<Self, KeyError> {
-        let encoding = match key.algorithm {
-            SigningAlgorithm::Es256 => EncodingKey::from_ec_der(&key.pkcs8),
-            // For RSA it wants what PKCS #8 wraps (RFC 8017 §A.1.2).
-            SigningAlgorithm::Rs256 => {
-                let info = PrivateKeyInfoRef::try_from(key.pkcs8.as_slice()).map_err(|_| KeyError::Malformed)?;
-                EncodingKey::from_rsa_der(info.private_key.as_bytes())
+    pub(super) const fn from_stored(stored: PrivateKey) -> Self {
+        Self { stored, pair: OnceLock::new() }
+    }
+
+    pub(super) fn kid(&self) -> &str {
+        &self.stored.kid
+    }
+
+    pub(super) const fn algorithm(&self) -> SigningAlgorithm {
+        self.stored.algorithm
+    }
+
+    /// The signature of `message`, as a JWS has it (RFC 7518 §3.3 and §3.4).
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        match self.pair()? {
+            Pair::Es256(pair) => {
+                let signature = pair.sign(&random::source(), message).map_err(|_| KeyError::Signature)?;
+                Ok(signature.as_ref().to_vec())
             }
+            Pair::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random::source(), message, &mut signature)
+                    .map_err(|_| KeyError::Signature)?;
+                Ok(signature)
+            }
+        }
+    }
+
+    fn pair(&self) -> Result<&Pair, KeyError> {
+        if let Some(pair) = self.pair.get() {
+            return Ok(pair);
+        }
+        let pkcs8 = &self.stored.pkcs8;
+        let pair = match self.stored.algorithm {
+            SigningAlgorithm::Es256 => {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Pair::Es256)
+            }
+            SigningAlgorithm::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).map(Pair::Rs256),
         };
-        Ok(Self { kid: key.kid.clone(), algorithm: key.algorithm, encoding })
+        let pair = pair.map_err(|_| KeyError::Malformed)?;
+        Ok(self.pair.get_or_init(|| pair))
     }
 }
 
@@ -287,10 +323,12 @@ impl KeyRing {
             self.macs.put(rings.macs, now);
         }
         if uses.contains(&KeyUse::Signing) {
-            self.signing.put(usable(rings.signing, |key| SigningKey::from_stored(&key))?, now);
+            let unread =
+                |Slotted { slot, active_from, key }| Slotted { slot, active_from, key: SigningKey::from_stored(key) };
+            self.signing.put(rings.signing.into_iter().map(unread).collect(), now);
         }
         if uses.contains(&KeyUse::Public) {
-            self.public.put(usable(rings.public, PublicKey::from_jwk)?, now);
+            self.public.put(usable(rings.public)?, now);
         }
         Ok(())
     }
@@ -341,7 +379,7 @@ impl KeyRing {
         };
         let mut slot = next_slot(&keys);
         loop {
-            if let Some(key) = newest_active(&keys, now, |key| key.algorithm == self.algorithm) {
+            if let Some(key) = newest_active(&keys, now, |key| key.algorithm() == self.algorithm) {
                 return Ok(key);
             }
             self.create_signing_key(slot, now).await?;
@@ -401,8 +439,10 @@ impl KeyRing {
 }
 
 /// Stored keys, ready for use.
-fn usable<S, K>(stored: Vec<Slotted<S>>, read: impl Fn(S) -> Result<K, KeyError>) -> Result<Vec<Slotted<K>>, KeyError> {
-    let read = |Slotted { slot, active_from, key }| Ok(Slotted { slot, active_from, key: read(key).map_err(told)? });
+fn usable(stored: Vec<Slotted<Jwk>>) -> Result<Vec<Slotted<PublicKey>>, KeyError> {
+    let read = |Slotted { slot, active_from, key }| {
+        Ok(Slotted { slot, active_from, key: PublicKey::from_jwk(key).map_err(told)? })
+    };
     stored.into_iter().map(read).collect()
 }
 
@@ -414,7 +454,7 @@ pub(super) fn told(error: KeyError) -> KeyError {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{Header, crypto};
+    use jsonwebtoken::crypto;
 
     use super::*;
 
@@ -422,14 +462,11 @@ mod tests {
     fn generated_halves_belong_together() {
         for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
             let (private, jwk) = generate(algorithm).expect("a key");
-            let signing = SigningKey::from_stored(&private).expect("our own key");
+            let signing = SigningKey::from_stored(private);
             let public = PublicKey::from_jwk(jwk).expect("our own key");
-            let header = Header::new(algorithm.of_jsonwebtoken());
-            let token = jsonwebtoken::encode(&header, &"claims", &signing.encoding).expect("a signature");
-            let (message, signature) = token.rsplit_once('.').expect("three parts");
+            let signature = base64url::encode(signing.sign(b"message").expect("a signature"));
             let genuine = |key: &PublicKey| {
-                crypto::verify(signature, message.as_bytes(), &key.decoding, algorithm.of_jsonwebtoken())
-                    .expect("a verdict")
+                crypto::verify(&signature, b"message", &key.decoding, algorithm.of_jsonwebtoken()).expect("a verdict")
             };
             assert!(genuine(&public), "{algorithm:?}");
             let (_, other) = generate(algorithm).expect("a key");
