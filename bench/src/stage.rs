@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// People who sign in again and again: so many that each has a few sessions in the end, as most people have, and none
 /// so many that a log-in has to end one.
-const PEOPLE: usize = 250;
+const PEOPLE: usize = 1000;
 /// People of few sessions, so that no later one crowds out those that are kept: there are 17 at most, of the costs.
 const KEEPERS: usize = 5;
 

@@ -8,9 +8,13 @@ use crate::build;
 use crate::lambda::{Program, Running};
 use crate::stage::{Stage, event, text};
 
-/// Warm invocations of each spawn, and of those that hash a password or need one hashed beforehand.
+/// Warm invocations of each spawn. The first of a function with a pair of calls opens its second connection, so a few would
+/// be no measure of all later ones.
 const WARM: usize = 40;
-const WARM_HASHING: usize = 6;
+/// Of those that hash a password, which takes its time.
+const WARM_HASHING: usize = 20;
+/// Of those that need a sign-up of somebody each.
+const WARM_PREPARED: usize = 6;
 
 /// Whether an answer is right.
 type Expectation = fn(&Value) -> bool;
@@ -104,7 +108,7 @@ fn references(stage: &Stage) -> Vec<Subject> {
 /// The functions. Sign-ups for `verify` are prepared for [`crate::SPAWNS`] spawns.
 pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
     let (session, ended, refreshed) = (stage.sign_in().await, stage.sign_in().await, stage.sign_in().await);
-    stage.prepare_verifications(crate::SPAWNS * (WARM_HASHING + 1)).await;
+    stage.prepare_verifications(crate::SPAWNS * (WARM_PREPARED + 1)).await;
     let logout = with_body("logout.json", &json!({ "refresh": ended["refresh"] }));
     let bearer = |file| Script::Same(with_bearer(file, &session["access"]));
     let scripts: [(&str, Script, Expectation); 11] = [
@@ -129,7 +133,11 @@ fn binary(stage: &Stage, name: &str, function: &str, script: Script, expects: Ex
     let environment = stage.environments()[function].clone();
     let path = build::binary(name);
     let program = Program { path: path.clone(), arguments: Vec::new(), environment };
-    let warm = if matches!(name, "login" | "signup" | "verify") { WARM_HASHING } else { WARM };
+    let warm = match name {
+        "login" | "signup" => WARM_HASHING,
+        "verify" => WARM_PREPARED,
+        _ => WARM,
+    };
     Subject { name: name.to_owned(), program, binary: Some(path), warm, script, expects }
 }
 

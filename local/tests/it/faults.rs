@@ -81,7 +81,7 @@ async fn signup_without_mail() {
     let stack = Stack::start().await;
     let client = stack.client();
     let alice = Person::named("alice");
-    // More often than the SDK tries.
+    // More often than a call is tried.
     stack.local.mailbox().fail_next(10);
     let answer = client.post("/signup").json(alice.signup("browser")).send().await;
     answer.expect_problem(503, "unavailable").expect_no_cookies();
@@ -472,7 +472,7 @@ async fn lost_answers_of_a_login() {
 async fn lost_answers_of_a_refresh() {
     let stack = Stack::with_proxy(&[]).await;
     let (alice, first) = stack.person_with_session("alice").await;
-    // With a key: the SDK's own retry meets the rotation that it made.
+    // With a key: the call's own retry meets the rotation that it made.
     let key = retry_key();
     stack.proxy().fail("UpdateItem", Fault::LostAnswer, 1);
     let second = AppSession::of(&stack.refresh(&first.refresh, Some(&key)).await.expect(200));

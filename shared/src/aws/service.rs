@@ -1,8 +1,8 @@
 //! Calls of AWS by the SDK's operations, without the SDK's clients and what carries their calls.
 //!
 //! An operation of the SDK knows how to write what it is asked and to read what comes back. What is between the two is
-//! here: signatures, attempts, timeouts, connections. The SDK carries a call through some thirty steps that others may
-//! put something into, which took an instance more CPU than all else that a call needs
+//! here: signatures, attempts, timeouts, connections. The SDK's orchestrator carries a call through nineteen hooks and
+//! settings that are merged anew each time, which took an instance more CPU than the call itself
 //! (docs/decisions/0016-calls-of-our-own.md).
 
 use std::fmt::Debug;

@@ -60,7 +60,7 @@ pub enum AccountError {
 }
 
 impl Store {
-    /// Stores a new sign-up. Without a condition, as its identifier is new: so the SDK may repeat it.
+    /// Stores a new sign-up. Without a condition, as its identifier is new: so a call may repeat it.
     pub async fn create_signup(&self, pending: &PendingSignup) -> Result<(), StoreError> {
         PutItemInput::builder()
             .table_name(&self.table)
@@ -194,7 +194,7 @@ impl Store {
                             && pending.signup_id_mac.equals(&signup_id_mac)
                     });
                     Ok(own.map(|pending| {
-                        // The SDK repeats an update whose answer was lost, and meets what it wrote itself.
+                        // An update whose answer was lost is repeated, and meets what it wrote itself.
                         if pending.token_mac.equals(&token_mac) {
                             return Resend::Due(Some(Box::new(pending)));
                         }
