@@ -72,14 +72,19 @@ impl Signer {
     /// Takes the service's time over from a refusal with this code at this date (RFC 9110 §5.6.7), if another time was
     /// the reason for it: whether it was.
     pub(super) fn learn_time(&self, code: Option<&str>, date: &str) -> bool {
-        let is_mistaken = code.is_some_and(|code| MISTAKEN_SIGNATURE.contains(&code));
-        let theirs = DateTime::from_str(date, Format::HttpDate).ok().and_then(|date| u64::try_from(date.secs()).ok());
-        let Some(theirs) = theirs.filter(|theirs| is_mistaken && theirs.abs_diff(self.now()) > TOLERANCE) else {
-            return false;
-        };
-        let ahead = i128::from(theirs) - i128::from(self.clock.now().unix());
-        self.ahead.store(i64::try_from(ahead).unwrap_or_default(), Ordering::Relaxed);
-        true
+        let ahead = self.explanation(code, date);
+        if let Some(ahead) = ahead {
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
+        ahead.is_some()
+    }
+
+    /// How many seconds the service's clock is ahead, if that is why it refused.
+    fn explanation(&self, code: Option<&str>, date: &str) -> Option<i64> {
+        code.filter(|code| MISTAKEN_SIGNATURE.contains(code))?;
+        let theirs = DateTime::from_str(date, Format::HttpDate).ok()?.secs();
+        let theirs = u64::try_from(theirs).ok().filter(|theirs| theirs.abs_diff(self.now()) > TOLERANCE)?;
+        theirs.checked_signed_diff(self.clock.now().unix())
     }
 }
 
