@@ -53,10 +53,13 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// What takes the requests of a connection.
+type Sender = SendRequest<Full<Bytes>>;
+
 /// A connection that is open.
 struct Connection {
     origin: Origin,
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     used: Instant,
 }
 
@@ -178,10 +181,7 @@ impl Connections {
     }
 
     /// A new connection. It is made on the heap, as what is under way is large, and most calls need none.
-    fn connect<'a>(
-        &'a self,
-        origin: &'a Origin,
-    ) -> Pin<Box<dyn Future<Output = io::Result<SendRequest<Full<Bytes>>>> + Send + 'a>> {
+    fn connect<'a>(&'a self, origin: &'a Origin) -> Pin<Box<dyn Future<Output = io::Result<Sender>> + Send + 'a>> {
         Box::pin(async move {
             // On this thread, as the only request that an instance serves has nothing else to do: a thread for it costs
             // more than the answer. The local stack has addresses, not names.
@@ -202,7 +202,7 @@ impl Connections {
 /// Begins with HTTP.
 fn speak(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> Pin<Box<dyn Future<Output = io::Result<SendRequest<Full<Bytes>>>> + Send>> {
+) -> Pin<Box<dyn Future<Output = io::Result<Sender>> + Send>> {
     Box::pin(async {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // Whoever waits for an answer is told why there is none.
