@@ -1,7 +1,7 @@
 //! The local stack: the functions of `template.yaml` behind a gateway on loopback, an embedded DynamoDB and a mailbox.
 //!
 //! The functions run in-process, but nothing else differs from AWS: requests become API Gateway's events, go through
-//! `lambda_http`'s own codec, and reach the database and the mailbox with the real SDK.
+//! `lambda_http`'s own codec, and reach the database and the mailbox by the same calls as AWS.
 
 pub mod database;
 mod event;

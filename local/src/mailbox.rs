@@ -1,6 +1,6 @@
 //! SES v2's `SendEmail`, and the mailbox that keeps what it brings.
 //!
-//! The functions reach it with the real SDK on a port of its own; people read it at `/_local/mail`.
+//! The functions reach it by the same calls as SES, on a port of its own; people read it at `/_local/mail`.
 
 use std::collections::VecDeque;
 use std::io::Write;

@@ -115,7 +115,6 @@ impl Config {
 }
 
 /// Region, credentials and endpoints, as the Lambda service sets them.
-#[derive(Clone, Debug)]
 pub struct AwsEnvironment {
     /// The region, `eu-central-1` for instance.
     pub region: String,
@@ -136,9 +135,17 @@ impl AwsEnvironment {
     /// Reads the process's environment.
     #[expect(clippy::disallowed_methods, reason = "this is the one door for the environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
-        let lookup = |name: &str| std::env::var(name).ok();
+        Self::from_vars(|name| std::env::var(name).ok(), || std::env::var("_X_AMZN_TRACE_ID").ok())
+    }
+
+    /// Reads variables from wherever `lookup` finds them.
+    fn from_vars(
+        lookup: impl Fn(&str) -> Option<String>,
+        trace_id: fn() -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let vars = Vars(&lookup);
         let given = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let endpoint = |name: &str| given(name).map(|_| vars.parsed(name, origin)).transpose();
         Ok(Self {
             region: vars.text("AWS_REGION")?,
             credentials: (
@@ -146,12 +153,19 @@ impl AwsEnvironment {
                 vars.text("AWS_SECRET_ACCESS_KEY")?,
                 given("AWS_SESSION_TOKEN"),
             ),
-            dynamodb_endpoint: given("AWS_ENDPOINT_URL_DYNAMODB"),
-            ses_endpoint: given("AWS_ENDPOINT_URL_SESV2"),
+            dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            ses_endpoint: endpoint("AWS_ENDPOINT_URL_SESV2")?,
             ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
-            trace_id: || std::env::var("_X_AMZN_TRACE_ID").ok(),
+            trace_id,
         })
     }
+}
+
+/// The address of a server: a scheme, a host, perhaps a port, and no more.
+fn origin(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    let is_bare = url.path() == "/" && url.query().is_none() && url.username().is_empty() && url.has_host();
+    is_bare.then(|| text.to_owned())
 }
 
 /// The file that a variable names.
@@ -205,6 +219,27 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_server_s_address_and_no_more() {
+        let environment = |endpoint: &str| {
+            let endpoint = endpoint.to_owned();
+            let lookup = move |name: &str| match name {
+                "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
+                "AWS_ENDPOINT_URL_SESV2" | "AWS_CA_BUNDLE" => None,
+                _ => Some("x".to_owned()),
+            };
+            AwsEnvironment::from_vars(lookup, || None).map(|environment| environment.dynamodb_endpoint)
+        };
+        assert_eq!(environment("").expect("none"), None);
+        for endpoint in ["http://127.0.0.1:8000", "https://dynamodb.example.test/", "http://[::1]:8000"] {
+            assert_eq!(environment(endpoint).expect(endpoint).as_deref(), Some(endpoint));
+        }
+        for endpoint in ["127.0.0.1:8000", "localhost:8000", "ftp://localhost", "http://localhost/path", "http://a@b"] {
+            let error = environment(endpoint).expect_err(endpoint).to_string();
+            assert!(error.contains("AWS_ENDPOINT_URL_DYNAMODB"), "{error}");
+        }
+    }
 
     const VARS: [(&str, &str); 20] = [
         ("TABLE_NAME", "latchkey"),

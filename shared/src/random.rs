@@ -2,7 +2,7 @@
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
-/// The generator itself, for what draws from it on its own.
+/// The generator itself, for what wants to be handed one.
 #[expect(clippy::disallowed_methods, reason = "this is the one door for randomness")]
 pub(crate) fn source() -> SystemRandom {
     SystemRandom::new()

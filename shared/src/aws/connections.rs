@@ -223,7 +223,8 @@ impl HttpConnector for Connections {
             let host = HeaderValue::from_str(&origin.authority()).map_err(|error| user(error.into()))?;
             head.headers.insert(HOST, host);
             head.uri = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into();
-            let body = Bytes::copy_from_slice(body.bytes().unwrap_or_default());
+            let body = body.bytes().ok_or_else(|| user("a body that is not in memory".into()))?;
+            let body = Bytes::copy_from_slice(body);
             let response = connections.send(&origin, Request::from_parts(head, Full::new(body))).await;
             let response = response.map_err(|failure| ConnectorError::io(failure.source))?;
             HttpResponse::try_from(response.map(SdkBody::from)).map_err(|error| user(error.into()))
@@ -266,7 +267,7 @@ pub(super) struct SendFailure {
 
 impl From<hyper::Error> for SendFailure {
     fn from(error: hyper::Error) -> Self {
-        // What is no answer at all, or is none of HTTP's, may follow a call that was done.
+        // Words that are none of HTTP's would come again, and so would mistakes of our own.
         let may_pass = !error.is_user() && !error.is_parse();
         Self { source: error.into(), may_pass }
     }
@@ -556,9 +557,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_breaks_off_is_worth_another_attempt_and_one_that_is_none_is_not() {
-        for (says, may_pass) in
-            [("", true), ("HTTP/1.1 200 OK\r\ncontent-le", true), ("220 mail.example.com ESMTP\r\n\r\n", false)]
-        {
+        for (says, may_pass) in [
+            ("", true),
+            ("HTTP/1.1 200 OK\r\ncontent-le", true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}", true),
+            ("220 mail.example.com ESMTP\r\n\r\n", false),
+        ] {
             let server = Server::start(Manners { says: Some(says), ..Manners::default() }).await;
             let error = call(&server.connections(), &server.url("http", "127.0.0.1")).await.expect_err("no answer");
             assert_eq!(error.may_pass, may_pass, "{error:?}");

@@ -20,7 +20,6 @@ use retries::Retries;
 use service::Shared;
 use signer::Signer;
 
-pub(crate) use retries::may_pass;
 pub(crate) use service::requests;
 pub use service::{CallError, Request, Service};
 
@@ -148,7 +147,7 @@ mod tests {
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
 
     /// A server that gives these answers and brings the heads of the requests, in small letters.
-    fn serve(answers: &'static [&'static str]) -> (Aws, std::thread::JoinHandle<Vec<String>>) {
+    pub(super) fn serve(answers: &'static [&'static str]) -> (Aws, std::thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let answered = move |answer: &&str| {
@@ -181,7 +180,7 @@ mod tests {
         head
     }
 
-    fn get_item() -> GetItemInputBuilder {
+    pub(super) fn get_item() -> GetItemInputBuilder {
         GetItemInput::builder().table_name("table").set_key(Some([].into()))
     }
 
@@ -236,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn after_four_attempts_the_last_refusal_is_the_answer() {
-        const TROUBLE: &str = "HTTP/1.1 503 Slow Down\r\ncontent-length: 26\r\nx-amz-retry-after: 1\r\n\
+        const TROUBLE: &str = "HTTP/1.1 503 Slow Down\r\ncontent-length: 26\r\n\
                        connection: close\r\n\r\n{\"__type\":\"InternalError\"}";
         let (aws, heads) = serve(&[TROUBLE, TROUBLE, TROUBLE, TROUBLE]);
         let refused = get_item().send_by(&aws.dynamodb()).await.expect_err("trouble");
@@ -253,6 +252,19 @@ mod tests {
         let error = get_item().send_by(&Aws::local(&endpoint, &endpoint).dynamodb()).await.expect_err("silence");
         assert!(matches!(error, CallError::Unanswered(_)), "{error:?}");
         assert_eq!(started.elapsed(), std::time::Duration::from_secs(6));
+        listener.set_nonblocking(true).expect("a listener");
+        assert_eq!(std::iter::from_fn(|| listener.accept().ok()).count(), 3, "attempts of two seconds");
+    }
+
+    #[tokio::test]
+    async fn an_output_that_cannot_be_read_is_no_refusal_and_not_asked_for_again() {
+        const WORDS: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nwords";
+        let (aws, heads) = serve(&[WORDS, OK]);
+        let dynamodb = aws.dynamodb();
+        let error = get_item().send_by(&dynamodb).await.expect_err("words");
+        assert!(matches!(error, CallError::Unanswered(_)), "{error:?}");
+        get_item().send_by(&dynamodb).await.expect("an answer, which no second attempt has taken before");
+        heads.join().expect("two attempts");
     }
 
     #[tokio::test]

@@ -7,13 +7,13 @@ use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 
 use crate::random;
 
-/// What another transaction in flight stopped, which the SDK takes for final by itself: nothing was written then, and the
-/// other one is over in milliseconds.
-const CONFLICT: &str = "TransactionConflictException";
+/// What other writes in flight stopped: a transaction, which the SDK takes for final by itself, or one of another region.
+/// Nothing was written then, and the others are over in milliseconds.
+const CONFLICTS: [&str; 2] = ["TransactionConflictException", "ReplicatedWriteConflictException"];
 
 /// Whether a refusal with this code may pass in a moment.
-pub(crate) fn may_pass(code: &str) -> bool {
-    THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code) || code == CONFLICT
+pub(super) fn may_pass(code: &str) -> bool {
+    [THROTTLING_ERRORS, TRANSIENT_ERRORS, &CONFLICTS].iter().any(|codes| codes.contains(&code))
 }
 
 /// How often a call is made in all.
@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_told_by_its_code() {
-        for code in ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestTimeout", CONFLICT] {
+        let throttled = ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestTimeout"];
+        for code in throttled.into_iter().chain(CONFLICTS) {
             assert!(may_pass(code), "{code}");
         }
         for code in ["ValidationException", "ConditionalCheckFailedException", "MessageRejected"] {

@@ -51,7 +51,7 @@ pub enum CallError<E> {
     /// It could not be made: a field is missing, or holds what a header cannot.
     #[error("the call could not be made")]
     Unmade(#[source] BoxError),
-    /// Nothing came back, not in time, or nothing that can be understood. Whether it was done is not known.
+    /// Nothing came back, not in time, or nothing that can be read. Whether it was done is not known.
     #[error("there was no answer")]
     Unanswered(#[source] BoxError),
     /// The service refused.
@@ -155,25 +155,19 @@ impl Failure {
 struct Unsigned {
     head: http::request::Parts,
     body: Bytes,
+    /// What the operation noted when it wrote the request, for when it reads the answer.
+    settings: ConfigBag,
 }
 
 impl Shared {
     /// Makes a call, with as many attempts as it takes and there may be.
     async fn call(&self, operation: &Operation, input: Input) -> Result<Output, CallError<Error>> {
-        let mut settings = ConfigBag::base();
-        let serializer = operation.settings.load::<SharedRequestSerializer>().expect("the operation writes its input");
-        let request = serializer.serialize_input(input, &mut settings).map_err(CallError::Unmade)?;
-        let request = request.try_into_http1x().map_err(|error| CallError::Unmade(error.into()))?;
-        let (mut head, body) = request.into_parts();
-        self.address(&mut head.headers)?;
-        let body = Bytes::copy_from_slice(body.bytes().expect("an input is in memory"));
-        let request = Unsigned { head, body };
-
+        let request = self.request(operation, input)?;
         let deadline = Instant::now() + CALL;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let attempt = self.attempt(operation, &request, &settings);
+            let attempt = self.attempt(operation, &request);
             let outcome = timeout_at(deadline.min(Instant::now() + ATTEMPT), attempt).await;
             let failure = match outcome.unwrap_or_else(|late| Err(Failure::unanswered(late.into(), true))) {
                 Ok(output) => {
@@ -182,12 +176,25 @@ impl Shared {
                 }
                 Err(failure) => failure,
             };
-            let pause = if failure.may_pass { self.retries.another(attempts, failure.retry_after) } else { None };
-            match pause.map(retries::Pause::draw) {
+            let has_time = Instant::now() < deadline;
+            let another = || self.retries.another(attempts, failure.retry_after);
+            match (failure.may_pass && has_time).then(another).flatten().map(retries::Pause::draw) {
                 Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
                 _ => return Err(failure.error),
             }
         }
+    }
+
+    /// Has the operation write what it is asked.
+    fn request(&self, operation: &Operation, input: Input) -> Result<Unsigned, CallError<Error>> {
+        let mut settings = ConfigBag::base();
+        let serializer = operation.settings.load::<SharedRequestSerializer>().expect("the operation writes its input");
+        let request = serializer.serialize_input(input, &mut settings).map_err(CallError::Unmade)?;
+        let request = request.try_into_http1x().map_err(|error| CallError::Unmade(error.into()))?;
+        let (mut head, body) = request.into_parts();
+        self.address(&mut head.headers)?;
+        let body = Bytes::copy_from_slice(body.bytes().expect("an input is in memory"));
+        Ok(Unsigned { head, body, settings })
     }
 
     /// Adds whom a request is for, whom it is from, and on whose behalf.
@@ -195,37 +202,37 @@ impl Shared {
         let value = |text: &str| HeaderValue::from_str(text).map_err(|error| CallError::Unmade(error.into()));
         headers.insert(HOST, value(&self.origin.authority())?);
         headers.insert(USER_AGENT, HeaderValue::from_static(SENDER));
-        if let Some(trace_id) = (self.trace_id)().and_then(|text| HeaderValue::from_str(&text).ok()) {
+        let trace_id = (self.trace_id)().filter(|text| text.is_ascii());
+        if let Some(trace_id) = trace_id.and_then(|text| HeaderValue::from_str(&text).ok()) {
             headers.insert(TRACE, trace_id);
         }
         Ok(())
     }
 
-    async fn attempt(
-        &self,
-        operation: &Operation,
-        unsigned: &Unsigned,
-        settings: &ConfigBag,
-    ) -> Result<Output, Failure> {
-        let Unsigned { head, body } = unsigned;
+    /// Makes one attempt, and has the operation read what comes back.
+    async fn attempt(&self, operation: &Operation, unsigned: &Unsigned) -> Result<Output, Failure> {
+        let Unsigned { head, body, settings } = unsigned;
         let mut request = http::Request::from_parts(head.clone(), Full::new(body.clone()));
-        self.signer.sign(&mut request, body).map_err(Failure::unmade)?;
+        let signed_at = self.signer.sign(&mut request, body).map_err(Failure::unmade)?;
         let response = self.connections.send(&self.origin, request).await;
         let response = response.map_err(|error| Failure::unanswered(error.source, error.may_pass))?;
 
-        let is_trouble = is_trouble(response.status());
+        let status = response.status();
         let response = Response::try_from(response.map(SdkBody::from));
         let response = response.map_err(|error| Failure::unanswered(error.into(), false))?;
         let deserializer =
             operation.settings.load::<SharedResponseDeserializer>().expect("the operation reads its output");
         deserializer.deserialize_nonstreaming_with_config(&response, settings).map_err(|error| {
             let mut refused = None;
-            let unread = error.map_operation_error(|error| refused = Some(error));
-            let Some(error) = refused else { return Failure::unanswered(unread.to_string().into(), false) };
+            drop(error.map_operation_error(|error| refused = Some(error)));
+            // An output that cannot be read is an error of the operation's too, but no refusal. Its words may quote items.
+            let Some(error) = refused.filter(|_| !status.is_success()) else {
+                return Failure::unanswered("it cannot be read".into(), false);
+            };
             let Refusal { code, may_pass } = (operation.refusal)(&error);
             let header = |name| response.headers().get(name);
-            let was_mistimed = || header("date").is_some_and(|date| self.signer.learn_time(code, date));
-            let may_pass = is_trouble || may_pass || was_mistimed();
+            let was_mistimed = || header("date").is_some_and(|date| self.signer.learn_time(code, date, signed_at));
+            let may_pass = is_trouble(status) || may_pass || was_mistimed();
             let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_millis);
             Failure { error: CallError::Refused(error), may_pass, retry_after }
         })
@@ -246,9 +253,9 @@ pub trait Request: Sized + Send {
     /// What was made.
     fn into_input(self) -> Result<Self::Input, BuildError>;
 
-    /// Whether the same may be granted a moment later.
-    fn may_pass(error: &Self::Error) -> bool {
-        error.code().is_some_and(retries::may_pass)
+    /// Whether the same may be granted a moment later, though the refusal's code alone does not say so.
+    fn was_stopped_by_others(_: &Self::Error) -> bool {
+        false
     }
 
     /// Asks `service`.
@@ -267,7 +274,8 @@ pub trait Request: Sized + Send {
 
 fn refusal<R: Request>(error: &Error) -> Refusal<'_> {
     let error = error.downcast_ref::<R::Error>().expect("the operation's error");
-    Refusal { code: error.code(), may_pass: R::may_pass(error) }
+    let code = error.code();
+    Refusal { code, may_pass: code.is_some_and(retries::may_pass) || R::was_stopped_by_others(error) }
 }
 
 /// Makes builders of the SDK [`Request`]s: for each the operation, what it is asked, answers, and refuses with.
@@ -286,3 +294,28 @@ macro_rules! requests {
     )*};
 }
 pub(crate) use requests;
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::get_item::GetItem;
+    use aws_sdk_dynamodb::operation::get_item::builders::GetItemInputBuilder;
+
+    use super::super::tests::{get_item, serve};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_s_wish_for_a_pause_is_read() {
+        const THROTTLED: &str = "HTTP/1.1 400 Bad Request\r\nx-amz-retry-after: 120\r\ncontent-length: 32\r\n\
+                       connection: close\r\n\r\n{\"__type\":\"ThrottlingException\"}";
+        let (aws, heads) = serve(&[THROTTLED]);
+        let service = aws.dynamodb().0;
+        let settings = GetItem::new().config().expect("settings");
+        let operation = Operation { settings, refusal: refusal::<GetItemInputBuilder> };
+        let input = Input::erase(get_item().build().expect("an input"));
+        let request = service.request(&operation, input).expect("a request");
+        let failure = service.attempt(&operation, &request).await.expect_err("a refusal");
+        assert_eq!(failure.retry_after, Some(Duration::from_millis(120)));
+        assert!(failure.may_pass);
+        heads.join().expect("an attempt");
+    }
+}

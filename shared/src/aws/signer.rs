@@ -24,6 +24,8 @@ const MISTAKEN_SIGNATURE: [&str; 5] = [
 ];
 /// How many seconds of difference services bear for certain: they refuse from five minutes on.
 const TOLERANCE: u64 = 4 * 60;
+/// In seconds. No clock is further off.
+const CENTURY: u64 = 100 * 365 * 24 * 3600;
 
 /// Signs requests to one service.
 #[derive(Debug)]
@@ -45,13 +47,15 @@ impl Signer {
         self.service
     }
 
-    /// Adds the signature of a request with this body.
-    pub(super) fn sign<B>(&self, request: &mut Request<B>, body: &[u8]) -> Result<(), BoxError> {
+    /// Adds the signature of a request with this body: at what time, in seconds since the Unix epoch.
+    pub(super) fn sign<B>(&self, request: &mut Request<B>, body: &[u8]) -> Result<u64, BoxError> {
+        // The service's time, as far as it is known.
+        let now = self.clock.now().unix().saturating_add_signed(self.ahead.load(Ordering::Relaxed));
         let params = v4::SigningParams::builder()
             .identity(&self.identity)
             .region(&self.region)
             .name(self.service)
-            .time(SystemTime::UNIX_EPOCH + Duration::from_secs(self.now()))
+            .time(SystemTime::UNIX_EPOCH + Duration::from_secs(now))
             .settings(SigningSettings::default())
             .build()?
             .into();
@@ -61,30 +65,25 @@ impl Signer {
         let signable = SignableRequest::new(method, uri, headers, SignableBody::Bytes(body))?;
         let (signature, _) = sign(signable, &params)?.into_parts();
         signature.apply_to_request_http1x(request);
-        Ok(())
+        Ok(now)
     }
 
-    /// The service's time, as far as it is known, in seconds since the Unix epoch.
-    fn now(&self) -> u64 {
-        self.clock.now().unix().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
-    }
-
-    /// Takes the service's time over from a refusal with this code at this date (RFC 9110 §5.6.7), if another time was
-    /// the reason for it: whether it was.
-    pub(super) fn learn_time(&self, code: Option<&str>, date: &str) -> bool {
-        let ahead = self.explanation(code, date);
+    /// Takes the service's time over from a refusal with this code at this date (RFC 9110 §5.6.7) of what was signed at
+    /// `signed_at`, if the difference was the reason for it: whether it was.
+    pub(super) fn learn_time(&self, code: Option<&str>, date: &str, signed_at: u64) -> bool {
+        let ahead = self.explanation(code, date, signed_at);
         if let Some(ahead) = ahead {
             self.ahead.store(ahead, Ordering::Relaxed);
         }
         ahead.is_some()
     }
 
-    /// How many seconds the service's clock is ahead, if that is why it refused.
-    fn explanation(&self, code: Option<&str>, date: &str) -> Option<i64> {
+    /// How many seconds the service's clock is ahead of ours, if that is why it refused.
+    fn explanation(&self, code: Option<&str>, date: &str, signed_at: u64) -> Option<i64> {
         code.filter(|code| MISTAKEN_SIGNATURE.contains(code))?;
-        let theirs = DateTime::from_str(date, Format::HttpDate).ok()?.secs();
-        let theirs = u64::try_from(theirs).ok().filter(|theirs| theirs.abs_diff(self.now()) > TOLERANCE)?;
-        theirs.checked_signed_diff(self.clock.now().unix())
+        let theirs = u64::try_from(DateTime::from_str(date, Format::HttpDate).ok()?.secs()).ok()?;
+        let ahead = theirs.checked_signed_diff(self.clock.now().unix())?;
+        (theirs.abs_diff(signed_at) > TOLERANCE && ahead.unsigned_abs() < CENTURY).then_some(ahead)
     }
 }
 
@@ -96,32 +95,47 @@ mod tests {
     /// 2015-08-30T12:36:00Z.
     const NOW: u64 = 1_440_938_160;
 
-    fn signer() -> Signer {
+    fn signer_with(token: Option<String>) -> Signer {
         let credentials =
-            Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None, None, "test");
+            Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token, None, "test");
         let clock = Clock::fixed(Timestamp::from_unix(NOW));
         Signer::new("service", "us-east-1".to_owned(), credentials, clock)
     }
 
-    /// `get-vanilla` and `post-x-www-form-urlencoded` of AWS's own test suite for signatures.
+    fn signer() -> Signer {
+        signer_with(None)
+    }
+
+    /// `get-vanilla`, `post-x-www-form-urlencoded` and `get-vanilla-with-session-token` of AWS's own test suite for
+    /// signatures.
     #[test]
     fn signs_as_aws_expects() {
-        for (request, body, headers, signature) in [
+        const TOKEN: &str = "6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267";
+        for (signer, request, body, headers, signature) in [
             (
+                signer(),
                 Request::get("/"),
                 "",
                 "host;x-amz-date",
                 "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
             ),
             (
+                signer(),
                 Request::post("/").header("content-type", "application/x-www-form-urlencoded"),
                 "Param1=value1",
                 "content-type;host;x-amz-date",
                 "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
             ),
+            (
+                signer_with(Some(TOKEN.to_owned())),
+                Request::get("/"),
+                "",
+                "host;x-amz-date;x-amz-security-token",
+                "07ec1639c89043aa0e3e2de82b96708f198cceab042d4a97044c66dd9f74e7f8",
+            ),
         ] {
             let mut request = request.header("host", "example.amazonaws.com").body(()).expect("a request");
-            signer().sign(&mut request, body.as_bytes()).expect("a signature");
+            assert_eq!(signer.sign(&mut request, body.as_bytes()).expect("a signature"), NOW);
             assert_eq!(request.headers()["x-amz-date"], "20150830T123600Z");
             let expected = format!(
                 "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
@@ -134,16 +148,20 @@ mod tests {
     #[test]
     fn another_time_is_learned_from_a_refusal_that_it_explains() {
         const SKEWED: Option<&str> = Some("RequestTimeTooSkewed");
+        const LATER: &str = "Sun, 30 Aug 2015 13:36:00 GMT";
         let signer = signer();
-        assert!(!signer.learn_time(SKEWED, "Sun, 30 Aug 2015 12:39:59 GMT"), "the difference is borne");
-        assert!(!signer.learn_time(Some("ValidationException"), "Sun, 30 Aug 2015 13:36:00 GMT"));
-        assert!(!signer.learn_time(None, "Sun, 30 Aug 2015 13:36:00 GMT"));
-        assert!(!signer.learn_time(SKEWED, "half past one"));
-        assert_eq!(signer.now(), NOW);
-        assert!(signer.learn_time(SKEWED, "Sun, 30 Aug 2015 13:36:00 GMT"));
-        assert_eq!(signer.now(), NOW + 3600);
-        assert!(!signer.learn_time(SKEWED, "Sun, 30 Aug 2015 13:36:00 GMT"), "it was signed at that time");
-        assert!(signer.learn_time(SKEWED, "Sun, 30 Aug 2015 12:06:00 GMT"));
-        assert_eq!(signer.now(), NOW - 1800);
+        let now = || signer.sign(&mut Request::get("/").header("host", "example").body(()).expect("a request"), b"");
+        assert!(!signer.learn_time(SKEWED, "Sun, 30 Aug 2015 12:39:59 GMT", NOW), "the difference is borne");
+        assert!(!signer.learn_time(Some("ValidationException"), LATER, NOW));
+        assert!(!signer.learn_time(None, LATER, NOW));
+        assert!(!signer.learn_time(SKEWED, "half past one", NOW));
+        assert!(!signer.learn_time(SKEWED, "Fri, 31 Dec 9999 23:59:59 GMT", NOW), "no clock is that far off");
+        assert_eq!(now().expect("a signature"), NOW);
+        assert!(signer.learn_time(SKEWED, LATER, NOW));
+        assert_eq!(now().expect("a signature"), NOW + 3600);
+        assert!(signer.learn_time(SKEWED, LATER, NOW), "another call was signed before it was learned");
+        assert!(!signer.learn_time(SKEWED, LATER, NOW + 3600), "it was signed at that time");
+        assert!(signer.learn_time(SKEWED, "Sun, 30 Aug 2015 12:06:00 GMT", NOW + 3600));
+        assert_eq!(now().expect("a signature"), NOW - 1800);
     }
 }

@@ -1,6 +1,6 @@
 //! The operations of DynamoDB that are called.
 
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::batch_get_item::{
     BatchGetItem, BatchGetItemError, BatchGetItemInput, BatchGetItemOutput,
 };
@@ -20,7 +20,7 @@ use aws_sdk_dynamodb::operation::{
 };
 
 use super::call_mark;
-use crate::aws::{self, Request, requests};
+use crate::aws::{Request, requests};
 
 requests! {
     BatchGetItem: BatchGetItemInputBuilder => BatchGetItemInput, BatchGetItemOutput, BatchGetItemError;
@@ -42,11 +42,9 @@ impl Request for TransactWriteItemsInputBuilder {
         self.client_request_token(call_mark()).build()
     }
 
-    /// Also if the transaction was cancelled for reasons that pass, and for none that would stay.
-    fn may_pass(error: &Self::Error) -> bool {
-        let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
-            return error.code().is_some_and(aws::may_pass);
-        };
+    /// Cancelled for reasons that pass, and for none that would stay.
+    fn was_stopped_by_others(error: &Self::Error) -> bool {
+        let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
         let mut codes = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
         let passing = ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
         let all_pass = codes.clone().all(|code| passing.contains(&code));
@@ -74,7 +72,7 @@ mod tests {
             let reasons = codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect();
             let cancelled = TransactionCanceledException::builder().set_cancellation_reasons(Some(reasons)).build();
             let error = TransactWriteItemsError::TransactionCanceledException(cancelled);
-            assert_eq!(TransactWriteItemsInputBuilder::may_pass(&error), may_pass, "{codes:?}");
+            assert_eq!(TransactWriteItemsInputBuilder::was_stopped_by_others(&error), may_pass, "{codes:?}");
         }
     }
 

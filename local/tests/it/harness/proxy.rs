@@ -33,7 +33,7 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseCall {
     pub(crate) operation: String,
-    /// What the SDK sent.
+    /// What a function sent.
     pub(crate) request: Value,
     read_units: f64,
     write_units: f64,
@@ -156,7 +156,7 @@ struct Upstream {
     state: Arc<Mutex<State>>,
 }
 
-/// One request of HTTP/1.1 with a `Content-Length`, as the SDK sends it.
+/// One request of HTTP/1.1 with a `Content-Length`, as functions send it.
 struct Request {
     operation: String,
     headers: Vec<(String, String)>,
@@ -191,7 +191,7 @@ impl Upstream {
     async fn answer(&self, request: Request) -> Option<(u16, Vec<u8>)> {
         let started = self.tick();
         let fault = self.fault(&request.operation);
-        let sent: Value = serde_json::from_slice(&request.body).expect("JSON from the SDK");
+        let sent: Value = serde_json::from_slice(&request.body).expect("JSON");
         let caller = request.caller();
         tokio::time::sleep(LATENCY).await;
         let gatekeeper = lock(&self.state).gatekeeper.clone();
