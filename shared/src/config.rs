@@ -145,7 +145,7 @@ impl AwsEnvironment {
     ) -> Result<Self, ConfigError> {
         let vars = Vars(&lookup);
         let given = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let endpoint = |name: &str| given(name).map(|_| vars.parsed(name, origin)).transpose();
+        let endpoint = |name: &str| given(name).map(|_| vars.parsed(name, endpoint)).transpose();
         Ok(Self {
             region: vars.text("AWS_REGION")?,
             credentials: (
@@ -161,11 +161,9 @@ impl AwsEnvironment {
     }
 }
 
-/// The address of a server: a scheme, a host, perhaps a port, and no more.
-fn origin(text: &str) -> Option<String> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    let is_bare = url.path() == "/" && url.query().is_none() && url.username().is_empty() && url.has_host();
-    is_bare.then(|| text.to_owned())
+/// The address of a server: an origin, perhaps with a slash at its end.
+fn endpoint(text: &str) -> Option<String> {
+    Origin::parse(text.strip_suffix('/').unwrap_or(text)).map(|_| text.to_owned())
 }
 
 /// The file that a variable names.

@@ -127,11 +127,8 @@ impl Connections {
     }
 
     /// The whole answer to a request, which goes to `origin` and names nothing but a path.
-    pub(super) async fn send(
-        &self,
-        origin: &Origin,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Bytes>, SendFailure> {
+    pub(super) async fn send(&self, origin: &Origin, request: Request<Bytes>) -> Result<Response<Bytes>, SendFailure> {
+        let mut request = request.map(Full::new);
         loop {
             let kept = self.take(origin);
             let was_kept = kept.is_some();
@@ -216,20 +213,24 @@ impl HttpConnector for Connections {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let connections = self.clone();
         HttpConnectorFuture::new(async move {
-            let user = |error: BoxError| ConnectorError::user(error);
-            let request = request.try_into_http1x().map_err(|error| user(error.into()))?;
-            let origin = Origin::of(request.uri()).ok_or_else(|| user("a request without a host".into()))?;
-            let (mut head, body) = request.into_parts();
-            let host = HeaderValue::from_str(&origin.authority()).map_err(|error| user(error.into()))?;
-            head.headers.insert(HOST, host);
-            head.uri = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into();
-            let body = body.bytes().ok_or_else(|| user("a body that is not in memory".into()))?;
-            let body = Bytes::copy_from_slice(body);
-            let response = connections.send(&origin, Request::from_parts(head, Full::new(body))).await;
+            let origin = request.uri().parse().ok().and_then(|uri| Origin::of(&uri));
+            let origin = origin.ok_or_else(|| ConnectorError::user("a request without a host".into()))?;
+            let mut request = addressed(request, &origin).map_err(ConnectorError::user)?;
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = path.unwrap_or(PathAndQuery::from_static("/")).into();
+            let response = connections.send(&origin, request).await;
             let response = response.map_err(|failure| ConnectorError::io(failure.source))?;
-            HttpResponse::try_from(response.map(SdkBody::from)).map_err(|error| user(error.into()))
+            HttpResponse::try_from(response.map(SdkBody::from)).map_err(|error| ConnectorError::user(error.into()))
         })
     }
+}
+
+/// A request of the SDK's as it goes to `origin`; an error when its body is not in memory.
+pub(super) fn addressed(request: HttpRequest, origin: &Origin) -> Result<Request<Bytes>, BoxError> {
+    let (mut head, body) = request.try_into_http1x()?.into_parts();
+    head.headers.insert(HOST, HeaderValue::from_str(&origin.authority())?);
+    let body = body.bytes().ok_or("a body that is not in memory")?;
+    Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
 /// AWS-LC with the suites that the SDK's own client offers, but of each pair first the one that takes less CPU:
@@ -398,10 +399,10 @@ mod tests {
         Origin::of(&url.parse().expect("an address")).expect("an origin")
     }
 
-    fn request(url: &str) -> Request<Full<Bytes>> {
+    fn request(url: &str) -> Request<Bytes> {
         let url: Uri = url.parse().expect("an address");
         let path = url.path_and_query().expect("a path").as_str();
-        Request::get(path).header(HOST, origin(&url.to_string()).authority()).body(Full::default()).expect("a request")
+        Request::get(path).header(HOST, origin(&url.to_string()).authority()).body(Bytes::new()).expect("a request")
     }
 
     /// The head of the request, as the server received it.
@@ -409,7 +410,7 @@ mod tests {
         send(connections, url, request(url)).await
     }
 
-    async fn send(connections: &Connections, url: &str, request: Request<Full<Bytes>>) -> Result<String, SendFailure> {
+    async fn send(connections: &Connections, url: &str, request: Request<Bytes>) -> Result<String, SendFailure> {
         let response = connections.send(&origin(url), request).await?;
         Ok(String::from_utf8(response.into_body().to_vec()).expect("a head"))
     }

@@ -21,15 +21,14 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
-use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{HeaderName, HeaderValue, USER_AGENT};
 use lambda_http::http;
 use thiserror::Error as ThisError;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::connections::{Connections, Origin, is_trouble};
-use super::retries::{self, Retries};
+use super::connections::{Connections, Origin, addressed, is_trouble};
+use super::retries::{self, Pause, Retries};
 use super::signer::Signer;
 
 /// How long one attempt may take, the opening of a connection with it.
@@ -146,15 +145,14 @@ impl Failure {
     }
 
     /// Of an attempt that cannot be made.
-    fn unmade(error: impl Into<BoxError>) -> Self {
-        Self { error: CallError::Unmade(error.into()), may_pass: false, retry_after: None }
+    const fn unmade(error: BoxError) -> Self {
+        Self { error: CallError::Unmade(error), may_pass: false, retry_after: None }
     }
 }
 
 /// A request, ready to be signed for each attempt.
 struct Unsigned {
-    head: http::request::Parts,
-    body: Bytes,
+    request: http::Request<Bytes>,
     /// What the operation noted when it wrote the request, for when it reads the answer.
     settings: ConfigBag,
 }
@@ -176,44 +174,36 @@ impl Shared {
                 }
                 Err(failure) => failure,
             };
-            let has_time = Instant::now() < deadline;
-            let another = || self.retries.another(attempts, failure.retry_after);
-            match (failure.may_pass && has_time).then(another).flatten().map(retries::Pause::draw) {
-                Some(pause) if Instant::now() + pause < deadline => sleep(pause).await,
-                _ => return Err(failure.error),
+            if failure.may_pass
+                && Instant::now() < deadline
+                && let Some(pause) = self.retries.another(attempts, failure.retry_after).map(Pause::draw)
+                && Instant::now() + pause < deadline
+            {
+                sleep(pause).await;
+            } else {
+                return Err(failure.error);
             }
         }
     }
 
-    /// Has the operation write what it is asked.
+    /// Has the operation write what it is asked, and adds whom it is from, and on whose behalf.
     fn request(&self, operation: &Operation, input: Input) -> Result<Unsigned, CallError<Error>> {
         let mut settings = ConfigBag::base();
         let serializer = operation.settings.load::<SharedRequestSerializer>().expect("the operation writes its input");
         let request = serializer.serialize_input(input, &mut settings).map_err(CallError::Unmade)?;
-        let request = request.try_into_http1x().map_err(|error| CallError::Unmade(error.into()))?;
-        let (mut head, body) = request.into_parts();
-        self.address(&mut head.headers)?;
-        let body = Bytes::copy_from_slice(body.bytes().expect("an input is in memory"));
-        Ok(Unsigned { head, body, settings })
-    }
-
-    /// Adds whom a request is for, whom it is from, and on whose behalf.
-    fn address(&self, headers: &mut http::HeaderMap) -> Result<(), CallError<Error>> {
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|error| CallError::Unmade(error.into()));
-        headers.insert(HOST, value(&self.origin.authority())?);
-        headers.insert(USER_AGENT, HeaderValue::from_static(SENDER));
+        let mut request = addressed(request, &self.origin).map_err(CallError::Unmade)?;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(SENDER));
         let trace_id = (self.trace_id)().filter(|text| text.is_ascii());
         if let Some(trace_id) = trace_id.and_then(|text| HeaderValue::from_str(&text).ok()) {
-            headers.insert(TRACE, trace_id);
+            request.headers_mut().insert(TRACE, trace_id);
         }
-        Ok(())
+        Ok(Unsigned { request, settings })
     }
 
     /// Makes one attempt, and has the operation read what comes back.
     async fn attempt(&self, operation: &Operation, unsigned: &Unsigned) -> Result<Output, Failure> {
-        let Unsigned { head, body, settings } = unsigned;
-        let mut request = http::Request::from_parts(head.clone(), Full::new(body.clone()));
-        let signed_at = self.signer.sign(&mut request, body).map_err(Failure::unmade)?;
+        let mut request = unsigned.request.clone();
+        let signed_at = self.signer.sign(&mut request, unsigned.request.body()).map_err(Failure::unmade)?;
         let response = self.connections.send(&self.origin, request).await;
         let response = response.map_err(|error| Failure::unanswered(error.source, error.may_pass))?;
 
@@ -222,7 +212,7 @@ impl Shared {
         let response = response.map_err(|error| Failure::unanswered(error.into(), false))?;
         let deserializer =
             operation.settings.load::<SharedResponseDeserializer>().expect("the operation reads its output");
-        deserializer.deserialize_nonstreaming_with_config(&response, settings).map_err(|error| {
+        deserializer.deserialize_nonstreaming_with_config(&response, &unsigned.settings).map_err(|error| {
             let mut refused = None;
             drop(error.map_operation_error(|error| refused = Some(error)));
             // An output that cannot be read is an error of the operation's too, but no refusal. Its words may quote items.

@@ -323,12 +323,10 @@ impl KeyRing {
             self.macs.put(rings.macs, now);
         }
         if uses.contains(&KeyUse::Signing) {
-            let unread =
-                |Slotted { slot, active_from, key }| Slotted { slot, active_from, key: SigningKey::from_stored(key) };
-            self.signing.put(rings.signing.into_iter().map(unread).collect(), now);
+            self.signing.put(usable(rings.signing, |key| Ok(SigningKey::from_stored(key)))?, now);
         }
         if uses.contains(&KeyUse::Public) {
-            self.public.put(usable(rings.public)?, now);
+            self.public.put(usable(rings.public, PublicKey::from_jwk)?, now);
         }
         Ok(())
     }
@@ -439,10 +437,8 @@ impl KeyRing {
 }
 
 /// Stored keys, ready for use.
-fn usable(stored: Vec<Slotted<Jwk>>) -> Result<Vec<Slotted<PublicKey>>, KeyError> {
-    let read = |Slotted { slot, active_from, key }| {
-        Ok(Slotted { slot, active_from, key: PublicKey::from_jwk(key).map_err(told)? })
-    };
+fn usable<S, K>(stored: Vec<Slotted<S>>, read: impl Fn(S) -> Result<K, KeyError>) -> Result<Vec<Slotted<K>>, KeyError> {
+    let read = |Slotted { slot, active_from, key }| Ok(Slotted { slot, active_from, key: read(key).map_err(told)? });
     stored.into_iter().map(read).collect()
 }
 
