@@ -8,14 +8,12 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
     TimeToLiveStatus,
 };
-use aws_sdk_dynamodb::{Client, Config};
 use shared::aws::Aws;
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -127,13 +125,7 @@ async fn sweep(database: dynoxide::Database) {
 
 /// A client of the database at `endpoint`, for what no function does.
 pub fn client(endpoint: &str) -> Client {
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .http_client(Aws::local(endpoint, endpoint).http_client())
-        .endpoint_url(endpoint);
-    Client::from_conf(config.build())
+    Aws::local(endpoint, endpoint).dynamodb()
 }
 
 /// Makes the tables that are not there yet in the database at `endpoint`.

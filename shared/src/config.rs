@@ -127,22 +127,17 @@ pub struct AwsEnvironment {
     /// Certificates, in PEM, to trust instead of Amazon's roots: those in the file that `AWS_CA_BUNDLE` names, as for
     /// all SDKs of AWS.
     pub ca_bundle: Option<Vec<u8>>,
-    /// The trace that the invocation under way belongs to: the Lambda runtime puts each one's there.
-    pub trace_id: fn() -> Option<String>,
 }
 
 impl AwsEnvironment {
     /// Reads the process's environment.
     #[expect(clippy::disallowed_methods, reason = "this is the one door for the environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_vars(|name| std::env::var(name).ok(), || std::env::var("_X_AMZN_TRACE_ID").ok())
+        Self::from_vars(|name| std::env::var(name).ok())
     }
 
     /// Reads variables from wherever `lookup` finds them.
-    fn from_vars(
-        lookup: impl Fn(&str) -> Option<String>,
-        trace_id: fn() -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let vars = Vars(&lookup);
         let given = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let endpoint = |name: &str| given(name).map(|_| vars.parsed(name, endpoint)).transpose();
@@ -156,7 +151,6 @@ impl AwsEnvironment {
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
             ses_endpoint: endpoint("AWS_ENDPOINT_URL_SESV2")?,
             ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
-            trace_id,
         })
     }
 }
@@ -227,7 +221,7 @@ mod tests {
                 "AWS_ENDPOINT_URL_SESV2" | "AWS_CA_BUNDLE" => None,
                 _ => Some("x".to_owned()),
             };
-            AwsEnvironment::from_vars(lookup, || None).map(|environment| environment.dynamodb_endpoint)
+            AwsEnvironment::from_vars(lookup).map(|environment| environment.dynamodb_endpoint)
         };
         assert_eq!(environment("").expect("none"), None);
         for endpoint in ["http://127.0.0.1:8000", "https://dynamodb.example.test/", "http://[::1]:8000"] {

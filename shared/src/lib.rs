@@ -3,10 +3,6 @@
 //! The sequence of steps of an endpoint is its function's own; nothing here knows one. `docs/ARCHITECTURE.md` walks a
 //! request through these modules.
 
-// Without it `libgcc_s.so.1` would be looked for and loaded at every start (docs/decisions/0011-unwinder.md).
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-extern crate unwinding as _;
-
 pub mod account;
 pub mod aws;
 mod base64url;

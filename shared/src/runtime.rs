@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::LocalOptions;
 use tracing::Instrument;
 
-use crate::aws::{self, Aws};
+use crate::aws::Aws;
 use crate::clock::Clock;
 use crate::concurrency::Concurrency;
 use crate::config::{AwsEnvironment, Config, ConfigError};
@@ -27,15 +27,6 @@ use crate::password_hasher::PasswordHasher;
 use crate::store::Store;
 use crate::telemetry;
 use crate::token::{KeyRing, KeyUse};
-
-/// What a function needs before its first request, or nearly so.
-#[derive(Default)]
-struct Ahead {
-    /// Keys, and which of them to load.
-    rings: Vec<(Arc<KeyRing>, &'static [KeyUse])>,
-    /// What else is called.
-    services: Vec<aws::Service>,
-}
 
 /// What a deployment offers; each function takes from it only the capabilities that it uses.
 #[derive(Clone)]
@@ -49,8 +40,8 @@ pub struct Platform {
     /// How many requests this process answers at a time.
     pub concurrency: Concurrency,
     store: Arc<Store>,
-    /// What [`Platform::prime`] makes ready.
-    ahead: Arc<Mutex<Ahead>>,
+    /// Key rings, and the uses whose keys [`Platform::prime`] loads.
+    prewarm: Arc<Mutex<Vec<(Arc<KeyRing>, &'static [KeyUse])>>>,
 }
 
 impl Platform {
@@ -58,7 +49,7 @@ impl Platform {
     pub fn new(config: Config, clock: Clock, aws: Aws, concurrency: Concurrency) -> Self {
         let Config { table_name, keys_table_name, .. } = &config;
         let store = Store::new(aws.dynamodb(), table_name.clone(), keys_table_name.clone(), concurrency);
-        Self { config: Arc::new(config), clock, aws, concurrency, store: Arc::new(store), ahead: Arc::default() }
+        Self { config: Arc::new(config), clock, aws, concurrency, store: Arc::new(store), prewarm: Arc::default() }
     }
 
     /// The platform that the Lambda service describes in the environment.
@@ -75,42 +66,34 @@ impl Platform {
     /// The keys that lie in `store`, with those that nearly every request needs.
     pub fn keys(&self, store: &Arc<Store>, uses: &'static [KeyUse]) -> Arc<KeyRing> {
         let ring = Arc::new(KeyRing::new(Arc::clone(store), self.config.signing_algorithm));
-        self.ahead().rings.push((Arc::clone(&ring), uses));
+        self.prewarm().push((Arc::clone(&ring), uses));
         ring
     }
 
-    /// Loads those keys, and so opens the connection to the database, and then those to other services, while the
-    /// Lambda service starts the function and nobody waits for an answer. What fails here is tried again by whichever
-    /// request needs it.
+    /// Loads those keys, and so opens the connection to the database, while the Lambda service starts the function and
+    /// nobody waits for an answer. What fails here is tried again by whichever request needs it.
     pub async fn prime(&self) {
-        let Ahead { rings, services } = std::mem::take(&mut *self.ahead());
-        let ready = async {
+        let rings = std::mem::take(&mut *self.prewarm());
+        let load = async {
             for (ring, uses) in rings {
                 if let Err(error) = ring.load(uses, self.clock.now()).await {
-                    return tracing::warn!(%error, "keys were not loaded ahead");
-                }
-            }
-            for service in services {
-                if let Err(error) = service.open_ahead().await {
-                    tracing::warn!(error, service = service.name(), "no connection was opened ahead");
+                    return tracing::warn!(%error, "keys were not prewarmed");
                 }
             }
         };
-        if tokio::time::timeout(PRIMING_PATIENCE, ready).await.is_err() {
-            tracing::warn!("not all was made ready ahead: AWS did not answer in time");
+        if tokio::time::timeout(PREWARM_TIMEOUT, load).await.is_err() {
+            tracing::warn!("keys were not prewarmed: the database did not answer in time");
         }
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Ahead> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    fn prewarm(&self) -> MutexGuard<'_, Vec<(Arc<KeyRing>, &'static [KeyUse])>> {
+        self.prewarm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sender of mails.
     pub fn mailer(&self) -> Mailer {
         let Config { mail_from, mail_configuration_set, service_name, .. } = &*self.config;
-        let ses = self.aws.ses();
-        self.ahead().services.push(ses.clone());
-        Mailer::new(ses, mail_from.clone(), mail_configuration_set.clone(), service_name.clone())
+        Mailer::new(self.aws.ses(), mail_from.clone(), mail_configuration_set.clone(), service_name.clone())
     }
 
     /// The hasher of passwords.
@@ -120,7 +103,7 @@ impl Platform {
 }
 
 /// An init phase is ended by the Lambda service after ten seconds.
-const PRIMING_PATIENCE: Duration = Duration::from_secs(3);
+const PREWARM_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Handling<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

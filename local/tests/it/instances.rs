@@ -174,32 +174,3 @@ async fn an_instance_starts_though_the_database_does_not_answer() {
     stack.proxy().heal();
     assert!(authorize(&deps, &stack, &app.access).await);
 }
-
-/// What an instance that mails has, with SES at `ses`.
-fn mailing_platform(stack: &Stack, ses: &TcpListener) -> Platform {
-    let mut platform = platform(stack);
-    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
-    platform.mailer();
-    platform
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_mails_has_a_connection_for_it_before_its_first_request() {
-    let stack = Stack::with_database(&[]).await;
-    let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
-    ses.set_nonblocking(true).expect("a socket");
-    let platform = mailing_platform(&stack, &ses);
-    assert!(ses.accept().is_err(), "nobody yet");
-    platform.prime().await;
-    assert!(ses.accept().is_ok());
-    assert!(ses.accept().is_err(), "one alone");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_starts_though_ses_is_not_there() {
-    let stack = Stack::with_database(&[]).await;
-    let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let platform = mailing_platform(&stack, &ses);
-    drop(ses);
-    platform.prime().await;
-}

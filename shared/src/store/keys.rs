@@ -2,15 +2,14 @@
 //! the rings that it uses in one call, and IAM tells kinds apart by their partition keys
 //! (`docs/decisions/0012-rings-in-one-item.md`).
 
-use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsInputBuilder;
-use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use zeroize::Zeroizing;
 
 use super::item::{Item, Key};
 use super::{Store, StoreError};
-use crate::aws::Request as _;
 use crate::base64url;
 use crate::token::keys::{Jwk, KeyUse, PrivateKey, Slotted};
 use crate::token::{MacKey, MacKeyId, SigningAlgorithm};
@@ -114,8 +113,8 @@ impl Store {
                 .condition_expression("attribute_not_exists(#slot)")
                 .expression_attribute_values(":key", AttributeValue::M(half.into_attributes()))
         };
-        match Self::at_once(halves.map(fill))?.send_by(&self.service).await {
-            Err(error) => match error.as_refusal() {
+        match self.at_once(halves.map(fill))?.send().await {
+            Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled
                         .cancellation_reasons()
@@ -133,7 +132,7 @@ impl Store {
     /// Empties a slot of two rings at once.
     async fn empty_slots(&self, slot: u32, partitions: [&str; 2]) -> Result<(), StoreError> {
         let empty = |partition| self.change_of_slot(partition, slot).update_expression("REMOVE #slot");
-        Self::at_once(partitions.map(empty))?.send_by(&self.service).await?;
+        self.at_once(partitions.map(empty))?.send().await?;
         Ok(())
     }
 
@@ -144,8 +143,8 @@ impl Store {
             .expression_attribute_names("#slot", slot.to_string())
     }
 
-    fn at_once(changes: [UpdateBuilder; 2]) -> Result<TransactWriteItemsInputBuilder, StoreError> {
-        let mut transaction = TransactWriteItemsInput::builder();
+    fn at_once(&self, changes: [UpdateBuilder; 2]) -> Result<TransactWriteItemsFluentBuilder, StoreError> {
+        let mut transaction = self.client.transact_write_items();
         for change in changes {
             transaction = transaction.transact_items(TransactWriteItem::builder().update(change.build()?).build());
         }

@@ -1,10 +1,8 @@
 //! Pending sign-ups, and the transaction that makes one an account.
 
-use aws_sdk_dynamodb::operation::get_item::GetItemInput;
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
@@ -15,7 +13,6 @@ use crate::account::{
     CODE_LIFETIME, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN,
     SIGNUP_LIFETIME, User, UserId, Username,
 };
-use crate::aws::Request as _;
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::session::Session;
@@ -62,23 +59,19 @@ pub enum AccountError {
 impl Store {
     /// Stores a new sign-up. Without a condition, as its identifier is new: so a call may repeat it.
     pub async fn create_signup(&self, pending: &PendingSignup) -> Result<(), StoreError> {
-        PutItemInput::builder()
+        self.client
+            .put_item()
             .table_name(&self.table)
             .set_item(Some(to_item(pending).into_attributes()))
-            .send_by(&self.service)
+            .send()
             .await?;
         Ok(())
     }
 
     /// A sign-up that has not ended.
     pub async fn find_signup(&self, id: PendingId, now: Timestamp) -> Result<Option<PendingSignup>, StoreError> {
-        let answer = GetItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(Key::signup(id).to_attributes()))
-            .consistent_read(true)
-            .send_by(&self.service)
-            .await?;
-        let pending = answer.item.map(|item| from_item(&Item::from_attributes(item))).transpose()?;
+        let item = self.get(&Key::signup(id), None).await?;
+        let pending = item.as_ref().map(from_item).transpose()?;
         Ok(pending.filter(|pending| now < pending.expires_at))
     }
 
@@ -90,7 +83,9 @@ impl Store {
         signup_id_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression(
@@ -101,7 +96,7 @@ impl Store {
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":now", number(now.unix()));
-        self.spend(update).await
+        self.spend(id, update).await
     }
 
     /// Spends one guess of a sign-up's password, before anything is compared, and returns the sign-up; `None` when it
@@ -112,7 +107,9 @@ impl Store {
         token_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression("token_mac = :mac AND password_attempts > :zero AND expires_at > :now")
@@ -121,14 +118,17 @@ impl Store {
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":now", number(now.unix()));
-        self.spend(update).await
+        self.spend(id, update).await
     }
 
     /// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
-    async fn spend(&self, update: UpdateItemInputBuilder) -> Result<Option<PendingSignup>, StoreError> {
-        match update.return_values(ReturnValue::AllNew).send_by(&self.service).await {
-            Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
-            Err(error) => match error.as_refusal() {
+    async fn spend(&self, id: PendingId, update: UpdateItemFluentBuilder) -> Result<Option<PendingSignup>, StoreError> {
+        match update.return_values(ReturnValue::AllNew).send().await {
+            Ok(answer) => {
+                let item = Item::of(&Key::signup(id), answer.attributes)?.unwrap_or_default();
+                from_item(&item).map(Some)
+            }
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
                 _ => Err(error.into()),
             },
@@ -139,13 +139,14 @@ impl Store {
     /// Wrong guesses are never given back.
     pub async fn restore_attempt(&self, id: PendingId, guess: Guess) -> Result<(), StoreError> {
         let attempts = attempts(guess);
-        UpdateItemInput::builder()
+        self.client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression("attribute_exists(pk)")
             .update_expression(format!("SET {attempts} = {attempts} + :one"))
             .expression_attribute_values(":one", number(1_u32))
-            .send_by(&self.service)
+            .send()
             .await?;
         Ok(())
     }
@@ -160,9 +161,12 @@ impl Store {
         (token_mac, code_mac): (Mac, Mac),
         now: Timestamp,
     ) -> Result<Option<Resend>, StoreError> {
-        let update = UpdateItemInput::builder()
+        let item_key = Key::signup(id);
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
-            .set_key(Some(Key::signup(id).to_attributes()))
+            .set_key(Some(item_key.to_attributes()))
             .condition_expression(format!(
                 "signup_id_mac = :mac AND attribute_not_exists(completed) AND expires_at > :now AND {MAIL_IS_DUE}"
             ))
@@ -180,15 +184,15 @@ impl Store {
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(answer) => {
-                let pending = from_item(&Item::from_attributes(answer.attributes.unwrap_or_default()))?;
+                let pending = from_item(&Item::of(&item_key, answer.attributes)?.unwrap_or_default())?;
                 Ok(Some(Resend::Due(Some(Box::new(pending)))))
             }
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let stored = failed.item().map(|item| from_item(&Item::from_attributes(item.clone())));
-                    let own = stored.transpose()?.filter(|pending| {
+                    let stored = Item::of(&item_key, failed.item().cloned())?;
+                    let own = stored.as_ref().map(from_item).transpose()?.filter(|pending| {
                         now < pending.expires_at
                             && pending.completed.is_none()
                             && pending.signup_id_mac.equals(&signup_id_mac)
@@ -209,7 +213,9 @@ impl Store {
     /// Takes a renewal back whose mail could not be sent: `before` is what was stored before it, `token_mac` what it
     /// stored. Nothing happens if another renewal came between.
     pub async fn undo_renewal(&self, before: &PendingSignup, token_mac: Mac) -> Result<(), StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(before.id).to_attributes()))
             .condition_expression("token_mac = :renewed")
@@ -223,9 +229,9 @@ impl Store {
             .expression_attribute_values(":code_end", number(before.code_expires_at.unix()))
             .expression_attribute_values(":mails", number(before.mails))
             .expression_attribute_values(":mailed", number(before.mailed_at.unix()));
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(_) => Ok(()),
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
                 _ => Err(error.into()),
             },
@@ -238,7 +244,9 @@ impl Store {
         let day = now.unix() / SIGNUP_LIFETIME;
         let key = Key::limit("resend", subject, &day.to_string());
         let call = call_mark();
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(key.to_attributes()))
             .condition_expression(format!("attribute_not_exists(pk) OR ({MAIL_IS_DUE})"))
@@ -255,11 +263,11 @@ impl Store {
             .expression_attribute_values(":end", number(now.plus(SIGNUP_LIFETIME).unix()))
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(_) => Ok(Resend::Due(None)),
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let item = Item::from_attributes(failed.item().cloned().unwrap_or_default());
+                    let item = Item::of(&key, failed.item().cloned())?.unwrap_or_default();
                     if item.find_text(WRITTEN_BY) == Some(&call) {
                         return Ok(Resend::Due(None));
                     }
@@ -317,7 +325,7 @@ impl Store {
         }
         let complete = complete.build().map_err(StoreError::from)?;
         let mut transaction =
-            TransactWriteItemsInput::builder().transact_items(TransactWriteItem::builder().update(complete).build());
+            self.client.transact_write_items().transact_items(TransactWriteItem::builder().update(complete).build());
         for (item, condition) in puts {
             let put = Put::builder()
                 .table_name(&self.table)
@@ -327,8 +335,8 @@ impl Store {
                 .map_err(StoreError::from)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
-        let Err(error) = transaction.send_by(&self.service).await else { return Ok(()) };
-        match error.as_refusal() {
+        let Err(error) = transaction.send().await else { return Ok(()) };
+        match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 Err(refusal(cancelled.cancellation_reasons())?.unwrap_or_else(|| StoreError::from(error).into()))
             }
