@@ -147,8 +147,7 @@ struct TransactionConflict;
 
 impl ClassifyRetry for TransactionConflict {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let error =
-            context.output_or_error().and_then(|outcome| outcome.err()).and_then(|error| error.as_operation_error());
+        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
         let Some(error) = error else { return RetryAction::NoActionIndicated };
         let code = error
             .downcast_ref::<PutItemError>()

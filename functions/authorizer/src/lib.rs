@@ -17,8 +17,9 @@ use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{COOKIE, HeaderValue};
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::config::{Config, RevocationCheck};
+use shared::config::{Api, ConfigError, RevocationCheck};
 use shared::http::caller::{Caller, CallerError};
+use shared::http::context::HttpContext;
 use shared::http::credentials::Inbound;
 use shared::http::csrf;
 use shared::http::origin::ApiUrl;
@@ -34,20 +35,21 @@ pub type Answer = ApiGatewayV2CustomAuthorizerSimpleResponse<Value>;
 pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    context: HttpContext,
+    revocation_check: RevocationCheck,
     clock: Clock,
 }
 
 impl Deps {
     /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Public]),
-            store,
-            config: Arc::clone(&platform.config),
+    pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
+        Ok(Self {
+            store: platform.store(),
+            keys: platform.keys(&[KeyUse::Public])?,
+            context: HttpContext::from_env(&platform.environment)?,
+            revocation_check: platform.environment.revocation_check()?,
             clock: platform.clock.clone(),
-        }
+        })
     }
 }
 
@@ -67,8 +69,8 @@ pub async fn authorize(
     deps: Arc<Deps>,
     event: ApiGatewayV2CustomAuthorizerV2Request,
 ) -> Result<Answer, AuthorizerError> {
-    let verdict = match inbound(&deps.config, &event) {
-        Some((inbound, headers)) if is_origin_allowed(&deps.config, &event, &inbound, &headers) => {
+    let verdict = match inbound(&deps.context.api, &event) {
+        Some((inbound, headers)) if is_origin_allowed(&deps.context.api, &event, &inbound, &headers) => {
             verify(&deps, &inbound).await
         }
         _ => Err(CallerError::Missing),
@@ -89,33 +91,34 @@ pub async fn authorize(
 }
 
 /// Where the request came to and what it brought, and its headers with the cookies among them again.
-fn inbound(config: &Config, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<(Inbound, HeaderMap)> {
+fn inbound(api: &Api, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<(Inbound, HeaderMap)> {
     let context = &event.request_context;
-    let api_url = match &config.api_url {
+    let api_url = match &api.url {
         Some(url) => url.clone(),
         None => ApiUrl::from_gateway(context.domain_name.as_deref()?, context.stage.as_deref())?,
     };
     let mut headers = event.headers.clone();
-    for cookie in &event.cookies {
-        headers.append(COOKIE, HeaderValue::try_from(cookie).ok()?);
+    // One that cannot be a header's value is none of ours, and hides none.
+    for cookie in event.cookies.iter().filter_map(|cookie| HeaderValue::try_from(cookie).ok()) {
+        headers.append(COOKIE, cookie);
     }
     Some((Inbound::new(api_url, &headers), headers))
 }
 
 fn is_origin_allowed(
-    config: &Config,
+    api: &Api,
     event: &ApiGatewayV2CustomAuthorizerV2Request,
     inbound: &Inbound,
     headers: &HeaderMap,
 ) -> bool {
     let own = inbound.api_url.origin();
     let method = &event.request_context.http.method;
-    csrf::is_allowed(method, headers, inbound.has_cookies(), own, &config.allowed_origins)
+    csrf::is_allowed(method, headers, inbound.has_cookies(), own, &api.allowed_origins)
 }
 
 async fn verify(deps: &Deps, inbound: &Inbound) -> Result<AccessClaims, CallerError> {
     let now = deps.clock.now();
-    match deps.config.revocation_check {
+    match deps.revocation_check {
         RevocationCheck::Token => {
             let token = inbound.access_token()?.ok_or(CallerError::Missing)?;
             Ok(deps.keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?)

@@ -12,26 +12,27 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
-use shared::config::Config;
+use shared::config::ConfigError;
 use shared::runtime::Platform;
-use shared::token::rotation::Rotated;
+use shared::token::rotation::{Rotated, Schedule};
 use shared::token::{KeyError, KeyRing};
 
 /// What it needs.
 pub struct Deps {
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    schedule: Schedule,
     clock: Clock,
 }
 
 impl Deps {
     /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        Self {
-            keys: platform.keys(&platform.store(), &[]),
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
+    pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
+        let environment = &platform.environment;
+        let signing_algorithm = environment.signing_algorithm()?;
+        let schedule =
+            Schedule { rotation: environment.key_rotation()?, lifetimes: environment.lifetimes()?, signing_algorithm };
+        let keys = Arc::new(KeyRing::new(platform.store(), Some(signing_algorithm)));
+        Ok(Self { keys, schedule, clock: platform.clock.clone() })
     }
 }
 
@@ -52,7 +53,7 @@ pub struct RotateResponse {
 
 /// Answers an invocation.
 pub async fn rotate(deps: Arc<Deps>, request: RotateRequest) -> Result<RotateResponse, KeyError> {
-    let rotated = deps.keys.rotate(&deps.config, request.at_once, deps.clock.now()).await;
+    let rotated = deps.keys.rotate(&deps.schedule, request.at_once, deps.clock.now()).await;
     match rotated {
         Ok(Rotated { created, deleted }) => {
             tracing::info!(created, deleted, "keys rotated");

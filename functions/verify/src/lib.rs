@@ -27,22 +27,23 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt};
 use serde::Deserialize;
 use shared::account::{
-    CandidatePassword, Epoch, Guess, InvalidUsername, PendingSignup, SignupSecret, Status, User, UserId, Username,
-    VerificationCode, code_mac,
+    CandidatePassword, Epoch, Guess, PendingSignup, SignupSecret, Status, User, UserId, Username, VerificationCode,
+    code_mac,
 };
 use shared::clock::{Clock, Timestamp};
-use shared::config::Config;
+use shared::config::ConfigError;
 use shared::http::credentials::Inbound;
 use shared::http::json::{self, BodyError};
 use shared::http::session_response::Issuer;
 use shared::http::{Code, Problem, Response, csrf, header};
 use shared::locale::Locale;
-use shared::password_hasher::{HashError, PasswordHasher, Verdict};
-use shared::runtime::{self, Endpoint, Platform};
-use shared::session::{Client, Kind, Session, crowded_out};
-use shared::store::{Account, AccountError, Store, StoreError};
-use shared::token::{KeyError, KeyRing, KeyUse};
+use shared::password_hasher::{PasswordHasher, Verdict};
+use shared::runtime::{Endpoint, Platform};
+use shared::session::{Client, Kind, Session, evicted};
+use shared::store::{Account, AccountError, Store};
+use shared::token::{KeyRing, KeyUse};
 use thiserror::Error;
+use url::Url;
 
 use page::{Page, PageProblem};
 
@@ -51,27 +52,28 @@ pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
     hasher: PasswordHasher,
-    config: Arc<Config>,
+    issuer: Issuer,
+    max_sessions: usize,
+    app_url: Url,
+    service_name: String,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Mac, KeyUse::Signing]),
-            store,
-            hasher: platform.hasher(),
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    runtime::endpoint(platform, Deps::new(platform), handle)
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let environment = &platform.environment;
+    let keys = platform.keys(&[KeyUse::Mac, KeyUse::Signing])?;
+    let deps = Deps {
+        store: platform.store(),
+        hasher: platform.hasher(),
+        issuer: platform.issuer(&keys)?,
+        keys,
+        max_sessions: environment.max_sessions()?,
+        app_url: environment.app_url()?,
+        service_name: environment.service_name()?,
+        clock: platform.clock.clone(),
+    };
+    platform.endpoint(deps, handle)
 }
 
 /// What proves a sign-up: `signup_id` and `code`, `signup_id` and `token`, or `token` and `password`.
@@ -100,18 +102,12 @@ pub struct VerifyRequest {
 /// Why nothing was verified.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// The body is not what the endpoint takes.
-    #[error(transparent)]
-    Body(#[from] BodyError),
     /// Both a code and a token, or neither, or a code without `signup_id`.
     #[error("either signup_id and code, or a token, are required")]
     Proof,
     /// The form was posted by another page than ours.
     #[error("the form comes from another page")]
     ForeignForm,
-    /// The name asked for is not a user name.
-    #[error(transparent)]
-    Username(#[from] InvalidUsername),
     /// A wrong, old or spent link or code, or no guess left.
     #[error("the link or code is not valid")]
     Invalid,
@@ -121,37 +117,16 @@ pub enum VerifyError {
     /// A token with another password than at sign-up.
     #[error("wrong password")]
     WrongPassword,
-    /// The address or the name has got an owner.
-    #[error(transparent)]
-    Account(#[from] AccountError),
-    /// The password could not be compared.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No key.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
 }
 
 impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Body(error) => error.into(),
             VerifyError::Proof => Self::new(Code::InvalidRequest).with_detail(error),
             VerifyError::ForeignForm => Self::new(Code::CsrfRejected),
-            VerifyError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
-            VerifyError::Invalid | VerifyError::Account(AccountError::AlreadyCompleted(_)) => {
-                Self::new(Code::InvalidVerification)
-            }
+            VerifyError::Invalid => Self::new(Code::InvalidVerification),
             VerifyError::ConfirmationRequired => Self::new(Code::ConfirmationRequired).with_detail(error),
             VerifyError::WrongPassword => Self::new(Code::InvalidCredentials),
-            VerifyError::Account(AccountError::EmailTaken) => Self::new(Code::EmailTaken),
-            VerifyError::Account(AccountError::UsernameTaken) => Self::new(Code::UsernameTaken),
-            VerifyError::Hash(error) => error.into(),
-            VerifyError::Store(error) | VerifyError::Account(AccountError::Store(error)) => error.into(),
-            VerifyError::Keys(error) => error.into(),
         }
     }
 }
@@ -165,7 +140,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
         return submit(&deps, &request, &inbound).await;
     }
     let body = json::parse(&request)?;
-    Ok(verify(&deps, body, &inbound, StatusCode::CREATED).await?)
+    verify(&deps, body, &inbound, StatusCode::CREATED).await
 }
 
 fn show(deps: &Deps, request: &Request, inbound: &Inbound) -> Response {
@@ -185,20 +160,20 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let outcome = if csrf::is_own(request.headers(), inbound.api_url.origin()) {
         verify(deps, body, inbound, StatusCode::SEE_OTHER).await
     } else {
-        Err(VerifyError::ForeignForm)
+        Err(VerifyError::ForeignForm.into())
     };
     match outcome {
         Ok(mut response) => {
             // The app reads its session from `/me`; no token is in the body, as it is a browser's.
             *response.body_mut() = Body::Empty;
             response.headers_mut().remove(CONTENT_TYPE);
-            let location = HeaderValue::try_from(deps.config.app_url.as_str());
+            let location = HeaderValue::try_from(deps.app_url.as_str());
             response.headers_mut().insert(LOCATION, location.unwrap_or(HeaderValue::from_static("/")));
             Ok(response)
         }
-        Err(error) => {
-            let page = page(deps, request, inbound, &token, Some(page_problem(&error)));
-            Err(Problem::from(error).shown_as(page))
+        Err(problem) => {
+            let page = page(deps, request, inbound, &token, Some(page_problem(&problem)));
+            Err(problem.shown_as(page))
         }
     }
 }
@@ -230,22 +205,16 @@ fn parse_form(request: &Request) -> Result<VerifyRequest, BodyError> {
     })
 }
 
-const fn page_problem(error: &VerifyError) -> PageProblem {
-    match error {
-        VerifyError::ConfirmationRequired => PageProblem::ConfirmationRequired,
-        VerifyError::WrongPassword => PageProblem::WrongPassword,
-        VerifyError::Account(AccountError::EmailTaken) => PageProblem::EmailTaken,
-        VerifyError::Account(AccountError::UsernameTaken) => PageProblem::UsernameTaken,
-        VerifyError::ForeignForm => PageProblem::Refused,
-        VerifyError::Body(_)
-        | VerifyError::Proof
-        | VerifyError::Username(_)
-        | VerifyError::Invalid
-        | VerifyError::Account(AccountError::AlreadyCompleted(_)) => PageProblem::InvalidLink,
-        VerifyError::Account(AccountError::Store(_))
-        | VerifyError::Hash(_)
-        | VerifyError::Store(_)
-        | VerifyError::Keys(_) => PageProblem::TryLater,
+/// What the page says of a problem.
+const fn page_problem(problem: &Problem) -> PageProblem {
+    match problem.code() {
+        Code::ConfirmationRequired => PageProblem::ConfirmationRequired,
+        Code::InvalidCredentials => PageProblem::WrongPassword,
+        Code::EmailTaken => PageProblem::EmailTaken,
+        Code::UsernameTaken => PageProblem::UsernameTaken,
+        Code::CsrfRejected => PageProblem::Refused,
+        Code::Unavailable | Code::Internal => PageProblem::TryLater,
+        _ => PageProblem::InvalidLink,
     }
 }
 
@@ -254,12 +223,12 @@ fn page(deps: &Deps, request: &Request, inbound: &Inbound, token: &str, problem:
         || matches!(problem, Some(PageProblem::ConfirmationRequired | PageProblem::WrongPassword));
     let html = page::render(&Page {
         locale: Locale::choose(None, header(request, "accept-language")),
-        service_name: &deps.config.service_name,
+        service_name: &deps.service_name,
         token,
         needs_password,
         problem,
     });
-    let policy = page::content_security_policy(&deps.config.app_url.origin().ascii_serialization());
+    let policy = page::content_security_policy(&deps.app_url.origin().ascii_serialization());
     let mut response = Response::new(Body::Text(html));
     let mut set = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);
     set(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -272,12 +241,7 @@ fn page(deps: &Deps, request: &Request, inbound: &Inbound, token: &str, problem:
     response
 }
 
-async fn verify(
-    deps: &Deps,
-    body: VerifyRequest,
-    inbound: &Inbound,
-    status: StatusCode,
-) -> Result<Response, VerifyError> {
+async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: StatusCode) -> Result<Response, Problem> {
     let VerifyRequest { token, code, signup_id, password, username, client, remember } = body;
     let username = username.as_deref().map(Username::parse).transpose()?;
     let kind = Kind::chosen(client, remember);
@@ -287,7 +251,7 @@ async fn verify(
     let (pending, guess) = match (code, token, signup_id) {
         (Some(code), None, Some(signup_id)) => (prove_by_code(deps, signup_id, &code, now).await?, Some(Guess::Code)),
         (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await?,
-        _ => return Err(VerifyError::Proof),
+        _ => return Err(VerifyError::Proof.into()),
     };
     let created = match pending.completed {
         Some(user_id) => Err(AccountError::AlreadyCompleted(user_id)),
@@ -308,19 +272,18 @@ async fn verify(
     for other in inbound.sessions(&deps.keys, now).await? {
         deps.store.delete_session(other).await?;
     }
-    let issuer = Issuer { keys: &deps.keys, config: &deps.config };
-    Ok(issuer.session_response(status, &user, &session, inbound, now).await?)
+    Ok(deps.issuer.session_response(status, &user, &session, inbound, now).await?)
 }
 
 /// The mail's code was read, by the device that signed up. The guess is spent before it is compared.
-async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp) -> Result<PendingSignup, VerifyError> {
+async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp) -> Result<PendingSignup, Problem> {
     let signup_id = SignupSecret::parse(signup_id).ok_or(VerifyError::Invalid)?;
     let code = VerificationCode::parse(code).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(signup_id.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let own = signup_id.signup_id_mac(&key);
     let pending = deps.store.spend_code_attempt(signup_id.pending_id, own, now).await?.ok_or(VerifyError::Invalid)?;
     let right = pending.code_mac.equals(&code_mac(&key, pending.id, &code));
-    if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid) }
+    if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid.into()) }
 }
 
 /// The mail's link was opened: by the device that signed up, or by someone who knows the password chosen there. A guess
@@ -331,7 +294,7 @@ async fn prove_by_token(
     signup_id: Option<&str>,
     password: Option<CandidatePassword>,
     now: Timestamp,
-) -> Result<(PendingSignup, Option<Guess>), VerifyError> {
+) -> Result<(PendingSignup, Option<Guess>), Problem> {
     let token = SignupSecret::parse(token).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(token.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let own = token.token_mac(&key);
@@ -341,7 +304,7 @@ async fn prove_by_token(
     if signup_id.is_some() || password.is_none() {
         let pending = deps.store.find_signup(token.pending_id, now).await?.ok_or(VerifyError::Invalid)?;
         if pending.decoy || !pending.token_mac.equals(&own) {
-            return Err(VerifyError::Invalid);
+            return Err(VerifyError::Invalid.into());
         }
         if signup_id.is_some_and(|signup_id| pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))) {
             return Ok((pending, None));
@@ -353,7 +316,7 @@ async fn prove_by_token(
     let pending = pending.filter(|pending| !pending.decoy).ok_or(VerifyError::Invalid)?;
     match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {
         (Verdict::Right { .. }, _) => Ok((pending, Some(Guess::Password))),
-        (Verdict::Wrong, _) => Err(VerifyError::WrongPassword),
+        (Verdict::Wrong, _) => Err(VerifyError::WrongPassword.into()),
     }
 }
 
@@ -375,7 +338,7 @@ async fn create_account(
         locale: pending.locale,
         created_at: now,
     };
-    let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
+    let session = Session::start(&user, kind, &inbound.device, deps.issuer.lifetimes(), now);
     let account = Account { user: &user, password_hash: &pending.password_hash, session: &session };
     deps.store.create_account(&account, pending, guess).await?;
     Ok((user, session))
@@ -390,13 +353,13 @@ async fn sign_in_again(
     kind: Kind,
     inbound: &Inbound,
     now: Timestamp,
-) -> Result<(User, Session), VerifyError> {
+) -> Result<(User, Session), Problem> {
     let (user, sessions) = deps.store.both(deps.store.find_user(user_id), deps.store.find_sessions(user_id)).await;
     let unchanged =
         |user: &User| user.status == Status::Enabled && user.epoch == Epoch::FIRST && user.email == pending.email;
     let user = user?.filter(unchanged).ok_or(VerifyError::Invalid)?;
-    let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
-    let crowded_out = crowded_out(&user, sessions?, &[], deps.config.max_sessions, now);
-    deps.store.create_session(&session, &crowded_out).await?;
+    let session = Session::start(&user, kind, &inbound.device, deps.issuer.lifetimes(), now);
+    let evicted = evicted(&user, sessions?, &[], deps.max_sessions, now);
+    deps.store.create_session(&session, &evicted).await?;
     Ok((user, session))
 }

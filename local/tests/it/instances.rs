@@ -1,11 +1,8 @@
 //! Two instances of one deployment, as the Lambda service starts them: one database, nothing shared in memory.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use serde_json::json;
-use shared::aws::Aws;
-use shared::runtime::Platform;
 
 use crate::harness::keys::ring_slots;
 use crate::harness::tables::items;
@@ -155,9 +152,9 @@ async fn keys_loaded_ahead_cost_the_first_request_nothing() {
     let stack = Stack::with_proxy(&[]).await;
     let (_, app) = stack.person_with_session("alice").await;
     let platform = platform(&stack);
-    let deps = Arc::new(authorizer::Deps::new(&platform));
+    let deps = Arc::new(authorizer::Deps::new(&platform).expect("settings"));
     stack.proxy().reset();
-    platform.prime().await;
+    platform.prewarm().await;
     assert_eq!(stack.proxy().calls().len(), 1);
     assert!(authorize(&deps, &stack, &app.access).await);
     assert_eq!(stack.proxy().calls().len(), 1);
@@ -168,9 +165,9 @@ async fn an_instance_starts_though_the_database_does_not_answer() {
     let stack = Stack::with_proxy(&[]).await;
     let (_, app) = stack.person_with_session("alice").await;
     let platform = platform(&stack);
-    let deps = Arc::new(authorizer::Deps::new(&platform));
+    let deps = Arc::new(authorizer::Deps::new(&platform).expect("settings"));
     stack.proxy().fail_all(&["BatchGetItem"], Fault::Throttling);
-    platform.prime().await;
+    platform.prewarm().await;
     stack.proxy().heal();
     assert!(authorize(&deps, &stack, &app.access).await);
 }

@@ -47,10 +47,9 @@ impl From<CallerError> for Problem {
     fn from(error: CallerError) -> Self {
         let code = match error {
             CallerError::Missing => Code::TokenMissing,
-            CallerError::Token(AccessError::Invalid) => Code::TokenInvalid,
-            CallerError::Token(AccessError::Expired) => Code::TokenExpired,
-            CallerError::Token(AccessError::Keys(error)) => return error.into(),
             CallerError::SessionEnded => Code::SessionEnded,
+            CallerError::Token(AccessError::Keys(error)) => return error.into(),
+            CallerError::Token(error) => return Self::from(error).with_bearer_challenge(),
             CallerError::Store(error) => return error.into(),
         };
         Self::new(code).with_bearer_challenge()

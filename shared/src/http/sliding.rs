@@ -19,7 +19,7 @@ pub struct Renewal {
     expires_in: u64,
 }
 
-impl Issuer<'_> {
+impl Issuer {
     /// Extends the caller's session when its access token is past half of its life; `None` when nothing was due. A
     /// failing database costs the renewal, not the answer: the next call tries again.
     pub async fn slide(
@@ -30,9 +30,10 @@ impl Issuer<'_> {
         now: Timestamp,
     ) -> Result<Option<Renewal>, KeyError> {
         let Caller { user, session, token } = caller;
-        let lifetimes = &self.config.lifetimes;
-        let due = session.extend(token.generation, token.expires_at, lifetimes, now);
-        let Some(idle_expires_at) = due.filter(|_| inbound.access_cookie.is_some()) else { return Ok(None) };
+        let due = session.extend(token.generation, token.expires_at, &self.lifetimes, now);
+        // A link on another site that was followed is no sign that anybody is there.
+        let may_extend = inbound.access_cookie.is_some() && !inbound.is_cross_site;
+        let Some(idle_expires_at) = due.filter(|_| may_extend) else { return Ok(None) };
         match store.extend_session(session, idle_expires_at, now).await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
@@ -42,7 +43,8 @@ impl Issuer<'_> {
             }
         }
         let session = Session { idle_expires_at, used_at: now, ..session.clone() };
-        let (access, expires_in) = self.keys.issue_access(user, &session, lifetimes, &inbound.api_url, now).await?;
+        let (access, expires_in) =
+            self.keys.issue_access(user, &session, &self.lifetimes, &inbound.api_url, now).await?;
         Ok(Some(Renewal { session, access, expires_in }))
     }
 

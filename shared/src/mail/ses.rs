@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::messages::Message;
 use crate::account::EmailAddress;
+use crate::config::MailSettings;
 use crate::locale::Locale;
 
 /// A mail that was not sent. What SES says of it is not kept, as its words name addresses; its code is.
@@ -36,8 +37,9 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// A sender that writes as `from`, an identity that SES has verified, in the name of `service_name`.
-    pub const fn new(client: Client, from: String, configuration_set: Option<String>, service_name: String) -> Self {
+    /// A sender with these settings that writes in the name of `service_name`.
+    pub fn new(client: Client, settings: MailSettings, service_name: String) -> Self {
+        let MailSettings { from, configuration_set } = settings;
         Self { client, from, configuration_set, service_name }
     }
 

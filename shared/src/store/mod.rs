@@ -31,6 +31,7 @@ use thiserror::Error;
 use item::{Item, Key};
 
 use crate::concurrency::Concurrency;
+use crate::config::Tables;
 use crate::{base64url, random};
 
 /// The database did not do what was asked.
@@ -91,8 +92,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// The tables of these names.
-    pub const fn new(client: Client, table: String, keys_table: String, concurrency: Concurrency) -> Self {
+    /// These tables.
+    pub fn new(client: Client, tables: Tables, concurrency: Concurrency) -> Self {
+        let Tables { users: table, keys: keys_table } = tables;
         let pairs_run_together = AtomicBool::new(matches!(concurrency, Concurrency::Many));
         Self { client, table, keys_table, pairs_run_together }
     }
@@ -185,10 +187,14 @@ mod tests {
     use super::*;
     use crate::aws::Aws;
 
+    fn tables() -> Tables {
+        Tables { users: "UsersTable".to_owned(), keys: "KeysTable".to_owned() }
+    }
+
     /// In which order the calls of two pairs, one pair after the other, begin, and end (`.`). Each call waits once.
     fn order(concurrency: Concurrency) -> String {
         let client = Aws::local("http://127.0.0.1:1", "http://127.0.0.1:1").dynamodb();
-        let store = Store::new(client, "UsersTable".to_owned(), "KeysTable".to_owned(), concurrency);
+        let store = Store::new(client, tables(), concurrency);
         let order = RefCell::new(String::new());
         let call = async |name: char| {
             order.borrow_mut().push(name);
@@ -229,7 +235,7 @@ mod tests {
     /// What a store is answered with `body`.
     fn answered(body: &'static [&'static str]) -> Store {
         let (aws, _) = crate::aws::tests::serve(body);
-        Store::new(aws.dynamodb(), "UsersTable".to_owned(), "KeysTable".to_owned(), Concurrency::One)
+        Store::new(aws.dynamodb(), tables(), Concurrency::One)
     }
 
     #[tokio::test]

@@ -93,7 +93,7 @@ impl KeyRing {
             exp: now.plus(expires_in).unix(),
             username: user.username.as_str().to_owned(),
         };
-        let token = jws::sign(&key, TYP, &claims).map_err(keys::told)?;
+        let token = jws::sign(&key, TYP, &claims).map_err(keys::log_failure)?;
         Ok((token, expires_in))
     }
 

@@ -304,15 +304,16 @@ pub enum KeyUse {
 /// The keys of one deployment, loaded as they are needed.
 pub struct KeyRing {
     pub(super) store: Arc<Store>,
-    algorithm: SigningAlgorithm,
+    /// How new keys sign; `None` where nothing is signed.
+    algorithm: Option<SigningAlgorithm>,
     macs: Cached<MacKey>,
     signing: Cached<SigningKey>,
     public: Cached<PublicKey>,
 }
 
 impl KeyRing {
-    /// A ring that has loaded nothing yet and signs with `algorithm`.
-    pub fn new(store: Arc<Store>, algorithm: SigningAlgorithm) -> Self {
+    /// A ring that has loaded nothing yet and signs with `algorithm`, if it signs at all.
+    pub fn new(store: Arc<Store>, algorithm: Option<SigningAlgorithm>) -> Self {
         Self { store, algorithm, macs: Cached::empty(), signing: Cached::empty(), public: Cached::empty() }
     }
 
@@ -377,7 +378,9 @@ impl KeyRing {
         };
         let mut slot = next_slot(&keys);
         loop {
-            if let Some(key) = newest_active(&keys, now, |key| key.algorithm() == self.algorithm) {
+            if let Some(key) =
+                newest_active(&keys, now, |key| self.algorithm.is_none_or(|algorithm| key.algorithm() == algorithm))
+            {
                 return Ok(key);
             }
             self.create_signing_key(slot, now).await?;
@@ -389,7 +392,8 @@ impl KeyRing {
 
     /// Puts both halves of a new signing key into a slot, unless there are some.
     pub(super) async fn create_signing_key(&self, slot: u32, active_from: Timestamp) -> Result<(), KeyError> {
-        let (private, public) = generate(self.algorithm).map_err(told)?;
+        let algorithm = self.algorithm.ok_or(KeyError::Generation)?;
+        let (private, public) = generate(algorithm).map_err(log_failure)?;
         Ok(self.store.create_signing_key(&Slotted { slot, active_from, key: private }, &public).await?)
     }
 
@@ -438,12 +442,13 @@ impl KeyRing {
 
 /// Stored keys, ready for use.
 fn usable<S, K>(stored: Vec<Slotted<S>>, read: impl Fn(S) -> Result<K, KeyError>) -> Result<Vec<Slotted<K>>, KeyError> {
-    let read = |Slotted { slot, active_from, key }| Ok(Slotted { slot, active_from, key: read(key).map_err(told)? });
+    let read =
+        |Slotted { slot, active_from, key }| Ok(Slotted { slot, active_from, key: read(key).map_err(log_failure)? });
     stored.into_iter().map(read).collect()
 }
 
-/// Tells whoever watches that a key failed.
-pub(super) fn told(error: KeyError) -> KeyError {
+/// Logs that a key failed.
+pub(super) fn log_failure(error: KeyError) -> KeyError {
     SecurityEvent::KeyFailed.log();
     error
 }

@@ -8,13 +8,24 @@ use super::algorithm::SigningAlgorithm;
 use super::keys::{KeyError, KeyRing, Slotted};
 use crate::account::SIGNUP_LIFETIME;
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::session::Lifetimes;
 
 /// Seconds between a key's publication and its first signature. Our own verifiers look every five minutes, and so do
 /// clients of the key set; API Gateway's JWT authorizer keeps a key set for two hours.
 pub const PUBLISHED_AHEAD: u64 = 3 * 3600;
 /// Seconds that a key stays beyond the life of what it made, for a deployment that shortened that life meanwhile.
 const KEPT_LONGER: u64 = 86_400;
+
+/// What decides when keys are due and when they are spent.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Seconds after which new keys take over.
+    pub rotation: u64,
+    /// How long what keys make may live.
+    pub lifetimes: Lifetimes,
+    /// How access tokens are signed.
+    pub signing_algorithm: SigningAlgorithm,
+}
 
 /// What a rotation did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,14 +76,14 @@ fn plan<K>(
 impl KeyRing {
     /// Makes new keys where the newest is old enough, or `at_once`, and deletes those that are spent. Run twice, it does
     /// nothing more: a new key's slot is decided by what lies in the table, and only one can be put there.
-    pub async fn rotate(&self, config: &Config, at_once: bool, now: Timestamp) -> Result<Rotated, KeyError> {
+    pub async fn rotate(&self, schedule: &Schedule, at_once: bool, now: Timestamp) -> Result<Rotated, KeyError> {
         let mut rotated = Rotated::default();
-        let lifetimes = &config.lifetimes;
+        let Schedule { rotation, lifetimes, signing_algorithm } = schedule;
         let times = self.store.find_key_times().await?;
 
         let access = lifetimes.browser.access.max(lifetimes.app.access);
-        let signs = |algorithm: &SigningAlgorithm| *algorithm == config.signing_algorithm;
-        let signing = plan(&times.signing, signs, config.key_rotation, access, at_once, now);
+        let signs = |algorithm: &SigningAlgorithm| algorithm == signing_algorithm;
+        let signing = plan(&times.signing, signs, *rotation, access, at_once, now);
         if let Some((slot, active_from)) = signing.create {
             self.create_signing_key(slot, active_from).await?;
             rotated.created += 1;
@@ -84,7 +95,7 @@ impl KeyRing {
 
         // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
         let refresh = lifetimes.app.absolute.max(SIGNUP_LIFETIME);
-        let macs = plan(&times.macs, |()| true, config.key_rotation, refresh, at_once, now);
+        let macs = plan(&times.macs, |()| true, *rotation, refresh, at_once, now);
         if let Some((slot, active_from)) = macs.create {
             self.create_mac_key(slot, active_from).await?;
             rotated.created += 1;
