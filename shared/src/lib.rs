@@ -13,6 +13,7 @@ pub mod http;
 pub mod locale;
 pub mod mail;
 pub mod password_hasher;
+pub mod prelude;
 mod random;
 pub mod runtime;
 pub mod session;

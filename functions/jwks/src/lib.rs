@@ -7,20 +7,11 @@
 //!
 //! Errors: `unavailable`.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
-use serde::Serialize;
-use shared::clock::Clock;
-use shared::config::ConfigError;
-use shared::http::credentials::Inbound;
 use shared::http::origin::ApiUrl;
-use shared::http::{Problem, Response, json};
-use shared::runtime::{Endpoint, Platform};
+use shared::prelude::*;
 use shared::token::keys::Jwk;
-use shared::token::{KeyRing, KeyUse, SigningAlgorithm};
+use shared::token::{KeyRing, SigningAlgorithm};
 
 /// What it needs.
 pub struct Deps {

@@ -11,28 +11,16 @@
 //! Round trips: 3; 1 WRU, 3 RRU (1 more for each further 4 KB of sessions, some eight; a session that is ended with it
 //! adds 3 WRU).
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::Deserialize;
-use shared::account::{CandidatePassword, EmailAddress, Password, PasswordHash, Status, User, UserId, Username};
-use shared::clock::Clock;
-use shared::config::ConfigError;
-use shared::http::credentials::Inbound;
+use shared::account::{CandidatePassword, Password, PasswordHash, Status, User};
 use shared::http::session_response::Issuer;
-use shared::http::{Code, Problem, Response, json};
 use shared::password_hasher::{PasswordHasher, Verdict};
-use shared::runtime::{Endpoint, Platform};
+use shared::prelude::*;
 use shared::session::{Client, Kind, Session, evicted};
-use shared::store::{Identifier, Store, StoreError};
-use shared::token::{KeyRing, KeyUse};
-use thiserror::Error;
+use shared::store::{Account, Identifier};
 
 /// What a login needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: Arc<KeyRing>,
     hasher: PasswordHasher,
     issuer: Issuer,
     max_sessions: usize,
@@ -46,7 +34,6 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
         store: platform.store(),
         hasher: platform.hasher(),
         issuer: platform.issuer(&keys)?,
-        keys,
         max_sessions: platform.environment.max_sessions()?,
         clock: platform.clock.clone(),
     };
@@ -96,42 +83,18 @@ impl From<LoginError> for Problem {
 /// Answers a request.
 pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     let LoginRequest { username, email, password, client, remember } = json::parse(&request)?;
-    let identifier = identifier(username.as_deref(), email.as_deref())?;
+    let identifier = Identifier::given(username.as_deref(), email.as_deref()).ok_or(LoginError::Identifier)?;
     let password = password.to_compare().ok_or(LoginError::InvalidCredentials)?;
     let now = deps.clock.now();
 
-    let Found { user, stored, sessions } = find_user(&deps.store, &identifier).await?;
-    let user = authenticate(&deps, user, password, stored).await?;
+    let Account { user, password_hash, sessions } = deps.store.find_account(&identifier).await?;
+    let user = authenticate(&deps, user, password, password_hash).await?;
     let session = Session::start(&user, Kind::chosen(client, remember), &inbound.device, deps.issuer.lifetimes(), now);
-    let mut replaced = inbound.sessions(&deps.keys, now).await?;
+    let mut replaced = deps.issuer.sessions(&inbound, now).await?;
     replaced.extend(evicted(&user, sessions, &replaced, deps.max_sessions, now));
     deps.store.create_session(&session, &replaced).await?;
 
     Ok(deps.issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
-}
-
-/// Whom the request names. What cannot be a name or an address is nobody's.
-fn identifier(username: Option<&str>, email: Option<&str>) -> Result<Identifier, LoginError> {
-    match (username, email) {
-        (Some(username), None) => Ok(Username::parse(username).map_or(Identifier::Nobody, Identifier::Username)),
-        (None, Some(email)) => Ok(EmailAddress::parse(email).map_or(Identifier::Nobody, Identifier::Email)),
-        _ => Err(LoginError::Identifier),
-    }
-}
-
-/// Whoever the request names; nothing where there is nobody.
-struct Found {
-    user: Option<User>,
-    stored: Option<PasswordHash>,
-    sessions: Vec<Session>,
-}
-
-/// The user, the stored password and the sessions, in two round trips whether or not there is one.
-async fn find_user(store: &Store, identifier: &Identifier) -> Result<Found, StoreError> {
-    let user_id = store.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
-    let (found, sessions) = store.both(store.find_user_with_password(user_id), store.find_sessions(user_id)).await;
-    let (user, stored) = found?.unzip();
-    Ok(Found { user, stored, sessions: sessions? })
 }
 
 /// The user, if the password is theirs and they are not banned. A hash with outdated parameters is replaced.
@@ -142,12 +105,10 @@ async fn authenticate(
     stored: Option<PasswordHash>,
 ) -> Result<User, Problem> {
     let (verdict, password) = deps.hasher.verify(password, stored.clone()).await?;
+    let user = user.filter(|user| user.status == Status::Enabled);
     let (Verdict::Right { outdated }, Some(user), Some(stored)) = (verdict, user, stored) else {
         return Err(LoginError::InvalidCredentials.into());
     };
-    if user.status != Status::Enabled {
-        return Err(LoginError::InvalidCredentials.into());
-    }
     if outdated {
         let renewed = deps.hasher.hash(password).await?;
         deps.store.rehash_password(user.id, &stored, &renewed).await?;

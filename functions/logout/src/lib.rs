@@ -12,22 +12,13 @@
 //!
 //! Round trips: 1; 1 WRU. With `everywhere`: 2; 1 WRU, 2 RRU.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::Deserialize;
-use shared::clock::{Clock, Timestamp};
-use shared::config::{Api, ConfigError};
+use shared::config::Api;
+use shared::http;
 use shared::http::caller::CallerError;
 use shared::http::cookies::Cookies;
-use shared::http::credentials::Inbound;
-use shared::http::{self, Code, Problem, Response, json};
-use shared::runtime::{Endpoint, Platform};
+use shared::prelude::*;
 use shared::session::SessionRef;
-use shared::store::Store;
-use shared::token::{AccessError, KeyRing, KeyUse};
-use thiserror::Error;
+use shared::token::{AccessError, KeyRing};
 
 /// What a logout needs.
 pub struct Deps {

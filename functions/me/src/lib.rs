@@ -8,18 +8,11 @@
 //!
 //! Round trips: 1; 2 RRU (an extension adds 1 round trip and 1 WRU).
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
 use lambda_http::tower::Layer;
-use serde::Serialize;
-use shared::config::ConfigError;
+use shared::http::SessionLayer;
 use shared::http::caller::Caller;
-use shared::http::credentials::Inbound;
 use shared::http::session_response::{SessionView, UserView};
-use shared::http::{Problem, Response, SessionLayer, json};
-use shared::runtime::{Endpoint, Platform};
+use shared::prelude::*;
 
 /// The function, ready to answer. The layer verifies the caller and extends the session; the function itself needs
 /// nothing.

@@ -11,22 +11,13 @@
 //!
 //! Round trips: 1; 1 WRU, 1 RRU.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::Deserialize;
-use shared::clock::{Clock, Timestamp};
-use shared::config::ConfigError;
-use shared::http::credentials::Inbound;
+use shared::http::header;
 use shared::http::session_response::Issuer;
-use shared::http::{Code, Problem, Response, header, json};
-use shared::runtime::{Endpoint, Platform};
+use shared::prelude::*;
 use shared::session::{Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
-use shared::store::{Rotation, Store};
+use shared::store::Rotation;
 use shared::telemetry::{Credential, SecurityEvent};
-use shared::token::{KeyRing, KeyUse};
-use thiserror::Error;
+use shared::token::KeyRing;
 
 /// What a refresh needs.
 pub struct Deps {
@@ -120,7 +111,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     let user = user?.filter(|user| stored.belongs_to(user)).ok_or_else(|| ended(session))?;
     let session = execute(&deps, stored, decision).await?;
 
-    let replaced = inbound.sessions(&deps.keys, now).await?;
+    let replaced = deps.issuer.sessions(&inbound, now).await?;
     for other in replaced.into_iter().filter(|other| *other != session.reference()) {
         deps.store.delete_session(other).await?;
     }

@@ -11,21 +11,15 @@
 
 mod device;
 
-use std::sync::Arc;
-
-use lambda_http::http::{Method, StatusCode};
+use lambda_http::RequestExt;
+use lambda_http::http::Method;
 use lambda_http::tower::Layer;
-use lambda_http::{Request, RequestExt};
-use serde::Serialize;
-use shared::clock::Clock;
-use shared::config::{Api, ConfigError};
+use shared::config::Api;
 use shared::http::caller::Caller;
 use shared::http::cookies::Cookies;
-use shared::http::credentials::Inbound;
-use shared::http::{self, Problem, Response, SessionLayer, json};
-use shared::runtime::{Endpoint, Platform};
+use shared::http::{self, SessionLayer};
+use shared::prelude::*;
 use shared::session::{Session, SessionId, SessionRef};
-use shared::store::Store;
 
 /// What it needs, beside what the layer around it does.
 pub struct Deps {

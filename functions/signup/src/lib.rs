@@ -16,28 +16,20 @@
 //!
 //! Round trips: 2 and the mail; 1 WRU, 2 RRU.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::{Deserialize, Serialize};
 use shared::account::{
     CODE_LIFETIME, CandidatePassword, EmailAddress, PendingSignup, SIGNUP_LIFETIME, SignupSecret, SignupSecrets,
     Username,
 };
-use shared::clock::Clock;
-use shared::config::{Api, ConfigError};
+use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
-use shared::http::credentials::Inbound;
-use shared::http::{Code, Problem, Response, header, json};
+use shared::http::header;
 use shared::locale::Locale;
 use shared::mail::{MailError, Mailer, Message};
 use shared::password_hasher::PasswordHasher;
-use shared::runtime::{Endpoint, Platform};
+use shared::prelude::*;
 use shared::session::Client;
-use shared::store::{Resend, Store};
-use shared::token::{KeyRing, KeyUse, Mac};
-use thiserror::Error;
+use shared::store::Resend;
+use shared::token::{KeyRing, Mac};
 
 /// What a sign-up needs.
 pub struct Deps {

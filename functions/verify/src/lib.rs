@@ -18,31 +18,24 @@
 
 pub mod page;
 
-use std::sync::Arc;
-
+use lambda_http::http::Method;
 use lambda_http::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use lambda_http::http::{Method, StatusCode};
-use lambda_http::{Body, Request, RequestExt};
-use serde::Deserialize;
+use lambda_http::{Body, RequestExt};
 use shared::account::{
     CandidatePassword, Epoch, Guess, PendingSignup, SignupSecret, Status, User, UserId, Username, VerificationCode,
     code_mac,
 };
-use shared::clock::{Clock, Timestamp};
-use shared::config::ConfigError;
-use shared::http::credentials::Inbound;
-use shared::http::json::{self, BodyError};
+use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
-use shared::http::{Code, Problem, Response, csrf, header};
+use shared::http::{csrf, header};
 use shared::locale::Locale;
 use shared::password_hasher::{PasswordHasher, Verdict};
-use shared::runtime::{Endpoint, Platform};
+use shared::prelude::*;
 use shared::session::{Client, Kind, Session, evicted};
-use shared::store::{Account, AccountError, Store};
-use shared::token::{KeyRing, KeyUse};
-use thiserror::Error;
+use shared::store::{AccountError, NewAccount};
+use shared::token::KeyRing;
 use url::Url;
 
 use page::{Page, PageProblem};
@@ -269,7 +262,7 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         created => created?,
     };
 
-    for other in inbound.sessions(&deps.keys, now).await? {
+    for other in deps.issuer.sessions(inbound, now).await? {
         deps.store.delete_session(other).await?;
     }
     Ok(deps.issuer.session_response(status, &user, &session, inbound, now).await?)
@@ -339,7 +332,7 @@ async fn create_account(
         created_at: now,
     };
     let session = Session::start(&user, kind, &inbound.device, deps.issuer.lifetimes(), now);
-    let account = Account { user: &user, password_hash: &pending.password_hash, session: &session };
+    let account = NewAccount { user: &user, password_hash: &pending.password_hash, session: &session };
     deps.store.create_account(&account, pending, guess).await?;
     Ok((user, session))
 }

@@ -12,7 +12,7 @@ use super::{Response, json};
 use crate::account::User;
 use crate::clock::Timestamp;
 use crate::config::Api;
-use crate::session::{Kind, Lifetimes, Session};
+use crate::session::{Kind, Lifetimes, Session, SessionRef};
 use crate::token::{KeyError, KeyRing};
 
 /// A user, as answers show it.
@@ -106,6 +106,11 @@ pub struct Issuer {
 }
 
 impl Issuer {
+    /// The sessions that a request came with: those that a new one replaces.
+    pub async fn sessions(&self, inbound: &Inbound, now: Timestamp) -> Result<Vec<SessionRef>, KeyError> {
+        inbound.sessions(&self.keys, now).await
+    }
+
     /// How long sessions and tokens live.
     pub const fn lifetimes(&self) -> &Lifetimes {
         &self.lifetimes

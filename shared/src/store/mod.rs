@@ -15,8 +15,8 @@ mod users;
 
 pub use keys::{KeyTimes, Rings};
 pub use sessions::Rotation;
-pub use signups::{Account, AccountError, Resend};
-pub use users::{Identifier, Taken, Undeliverable};
+pub use signups::{AccountError, NewAccount, Resend};
+pub use users::{Account, Identifier, Taken, Undeliverable};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -30,7 +30,7 @@ pub enum Resend {
 
 /// An account that is about to be.
 #[derive(Debug)]
-pub struct Account<'a> {
+pub struct NewAccount<'a> {
     /// The user.
     pub user: &'a User,
     /// The password's hash.
@@ -286,7 +286,7 @@ impl Store {
     /// `guess`, which was right, is given back.
     pub async fn create_account(
         &self,
-        account: &Account<'_>,
+        account: &NewAccount<'_>,
         pending: &PendingSignup,
         guess: Option<Guess>,
     ) -> Result<(), AccountError> {

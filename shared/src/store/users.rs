@@ -36,6 +36,29 @@ pub enum Identifier {
     Nobody,
 }
 
+impl Identifier {
+    /// What a request names: either a name or an address; `None` for both and neither. What cannot be a name or an
+    /// address is nobody's.
+    pub fn given(username: Option<&str>, email: Option<&str>) -> Option<Self> {
+        match (username, email) {
+            (Some(username), None) => Some(Username::parse(username).map_or(Self::Nobody, Self::Username)),
+            (None, Some(email)) => Some(EmailAddress::parse(email).map_or(Self::Nobody, Self::Email)),
+            _ => None,
+        }
+    }
+}
+
+/// What belongs to an identifier; nothing where it is nobody's.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// The user.
+    pub user: Option<User>,
+    /// The hash of the user's password.
+    pub password_hash: Option<PasswordHash>,
+    /// The user's sessions, ended ones too as long as TTL has not deleted them.
+    pub sessions: Vec<Session>,
+}
+
 /// What is known of an address and a name that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -117,6 +140,15 @@ impl Store {
         };
         let item = self.get(&key, None).await?.filter(has_owner);
         item.map(|item| item.parsed("user_id", UserId::parse)).transpose()
+    }
+
+    /// The user who owns an address or a name, with password and sessions, in two round trips whether or not there is
+    /// one.
+    pub async fn find_account(&self, identifier: &Identifier) -> Result<Account, StoreError> {
+        let user_id = self.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
+        let (found, sessions) = self.both(self.find_user_with_password(user_id), self.find_sessions(user_id)).await;
+        let (user, password_hash) = found?.unzip();
+        Ok(Account { user, password_hash, sessions: sessions? })
     }
 
     /// A user.
