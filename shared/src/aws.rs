@@ -30,6 +30,8 @@ const MAX_ATTEMPTS: u32 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one attempt to invoke a function may take, which may have to start first.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a call may take, with all its attempts and the pauses between them.
 const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -39,6 +41,7 @@ pub struct Aws {
     region: Region,
     credentials: Credentials,
     dynamodb_endpoint: Option<String>,
+    lambda_endpoint: Option<String>,
     ses_endpoint: Option<String>,
     http_client: SharedHttpClient,
 }
@@ -54,17 +57,19 @@ impl Aws {
             region: Region::new(environment.region),
             credentials: Credentials::new(key_id, secret, token, None, "environment"),
             dynamodb_endpoint: environment.dynamodb_endpoint,
+            lambda_endpoint: environment.lambda_endpoint,
             ses_endpoint: environment.ses_endpoint,
             http_client: http_client(environment.ca_bundle.as_deref().unwrap_or(AMAZON_ROOTS)),
         }
     }
 
     /// Endpoints on this machine, with credentials that open nothing. Nothing ever looks for real ones.
-    pub fn local(dynamodb_endpoint: &str, ses_endpoint: &str) -> Self {
+    pub fn local(dynamodb_endpoint: &str, lambda_endpoint: &str, ses_endpoint: &str) -> Self {
         Self::new(AwsEnvironment {
             region: "us-east-1".to_owned(),
             credentials: ("local".to_owned(), "local".to_owned(), None),
             dynamodb_endpoint: Some(dynamodb_endpoint.to_owned()),
+            lambda_endpoint: Some(lambda_endpoint.to_owned()),
             ses_endpoint: Some(ses_endpoint.to_owned()),
             ca_bundle: None,
         })
@@ -92,6 +97,20 @@ impl Aws {
             .timeout_config(timeouts());
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// A client of the Lambda service.
+    pub fn lambda(&self) -> aws_sdk_lambda::Client {
+        let mut config = aws_sdk_lambda::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .app_name(app_name())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .http_client(self.http_client.clone())
+            .retry_config(retries())
+            .timeout_config(timeouts().to_builder().operation_attempt_timeout(INVOCATION_TIMEOUT).build());
+        config.set_endpoint_url(self.lambda_endpoint.clone());
+        aws_sdk_lambda::Client::from_conf(config.build())
     }
 
     /// A client of SES.
@@ -206,6 +225,7 @@ pub(crate) mod tests {
             region: "eu-central-1".to_owned(),
             credentials: ("key".to_owned(), "secret".to_owned(), Some("temporary".to_owned())),
             dynamodb_endpoint: Some(endpoint.clone()),
+            lambda_endpoint: Some(endpoint.clone()),
             ses_endpoint: Some(endpoint),
             ca_bundle: None,
         });
@@ -306,7 +326,7 @@ pub(crate) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let started = tokio::time::Instant::now();
-        let error = get_item(&Aws::local(&endpoint, &endpoint).dynamodb()).await.expect_err("no answer");
+        let error = get_item(&Aws::local(&endpoint, &endpoint, &endpoint).dynamodb()).await.expect_err("no answer");
         assert!(matches!(error, SdkError::TimeoutError(_)), "{error:?}");
         assert!((ATTEMPT_TIMEOUT * 2..=CALL_TIMEOUT).contains(&started.elapsed()), "{:?}", started.elapsed());
     }

@@ -139,6 +139,16 @@ impl Environment {
         })
     }
 
+    /// `ROTATE_KEYS_FUNCTION`: the name of the function that makes keys.
+    pub fn rotate_keys_function(&self) -> Result<String, ConfigError> {
+        self.text("ROTATE_KEYS_FUNCTION")
+    }
+
+    /// `RENEW_FUNCTION`: the name of the function that renews and ends browser sessions for whoever only reads them.
+    pub fn renew_function(&self) -> Result<String, ConfigError> {
+        self.text("RENEW_FUNCTION")
+    }
+
     /// `LOG_CLIENT_ADDRESS`: whether log lines hold the source address and the user agent of their request.
     pub fn log_client_address(&self) -> Result<bool, ConfigError> {
         self.parsed("LOG_CLIENT_ADDRESS", |text| text.parse().ok())
@@ -175,6 +185,7 @@ impl Environment {
                 given("AWS_SESSION_TOKEN"),
             ),
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            lambda_endpoint: endpoint("AWS_ENDPOINT_URL_LAMBDA")?,
             ses_endpoint: endpoint("AWS_ENDPOINT_URL_SESV2")?,
             ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
         })
@@ -218,6 +229,8 @@ pub struct AwsEnvironment {
     pub credentials: (String, String, Option<String>),
     /// Another endpoint than AWS's for DynamoDB (`AWS_ENDPOINT_URL_DYNAMODB`), as `sam local` uses.
     pub dynamodb_endpoint: Option<String>,
+    /// Another endpoint than AWS's for the Lambda service (`AWS_ENDPOINT_URL_LAMBDA`).
+    pub lambda_endpoint: Option<String>,
     /// Another endpoint than AWS's for SES (`AWS_ENDPOINT_URL_SESV2`).
     pub ses_endpoint: Option<String>,
     /// Certificates, in PEM, to trust instead of Amazon's roots: those in the file that `AWS_CA_BUNDLE` names, as for
@@ -256,7 +269,7 @@ mod tests {
             let endpoint = endpoint.to_owned();
             let lookup = move |name: &str| match name {
                 "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
-                "AWS_ENDPOINT_URL_SESV2" | "AWS_CA_BUNDLE" => None,
+                "AWS_ENDPOINT_URL_LAMBDA" | "AWS_ENDPOINT_URL_SESV2" | "AWS_CA_BUNDLE" => None,
                 _ => Some("x".to_owned()),
             };
             Environment::new(lookup).aws().map(|environment| environment.dynamodb_endpoint)
@@ -271,7 +284,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 21] = [
+    const VARS: [(&str, &str); 23] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -293,6 +306,8 @@ mod tests {
         ("APP_SESSION_LIFETIME", "15552000"),
         ("REFRESH_GRACE", "10"),
         ("LOG_CLIENT_ADDRESS", "true"),
+        ("ROTATE_KEYS_FUNCTION", "rotate-keys"),
+        ("RENEW_FUNCTION", "renew"),
     ];
 
     /// Reads every setting that there is, with one variable replaced or taken away.
@@ -313,6 +328,8 @@ mod tests {
         environment.signing_algorithm()?;
         environment.revocation_check()?;
         environment.log_client_address()?;
+        environment.rotate_keys_function()?;
+        environment.renew_function()?;
         Ok((environment.api()?, environment.lifetimes()?))
     }
 

@@ -9,6 +9,7 @@ mod base64url;
 pub mod clock;
 pub mod concurrency;
 pub mod config;
+pub mod function;
 pub mod http;
 pub mod locale;
 pub mod mail;

@@ -17,6 +17,7 @@ use crate::aws::Aws;
 use crate::clock::Clock;
 use crate::concurrency::Concurrency;
 use crate::config::{ConfigError, Environment};
+use crate::function::Function;
 use crate::http::context::{HttpContext, request_id};
 use crate::http::credentials::Inbound;
 use crate::http::session_response::Issuer;
@@ -67,13 +68,23 @@ impl Platform {
         Arc::clone(&self.store)
     }
 
-    /// The keys, with those that nearly every request needs.
-    pub fn keys(&self, uses: &'static [KeyUse]) -> Result<Arc<KeyRing>, ConfigError> {
+    /// The keys, for whoever only verifies; those of `uses` are loaded before the first request.
+    pub fn keys(&self, uses: &'static [KeyUse]) -> Arc<KeyRing> {
+        self.prewarmed(KeyRing::new(self.store(), None, None), uses)
+    }
+
+    /// The keys, for whoever signs or makes MACs, and so may be the first to need a key.
+    pub fn signing_keys(&self, uses: &'static [KeyUse]) -> Result<Arc<KeyRing>, ConfigError> {
         let signs = uses.contains(&KeyUse::Signing);
         let algorithm = signs.then(|| self.environment.signing_algorithm()).transpose()?;
-        let ring = Arc::new(KeyRing::new(self.store(), algorithm));
+        let rotate_keys = Function::new(self.aws.lambda(), self.environment.rotate_keys_function()?);
+        Ok(self.prewarmed(KeyRing::new(self.store(), algorithm, Some(rotate_keys)), uses))
+    }
+
+    fn prewarmed(&self, ring: KeyRing, uses: &'static [KeyUse]) -> Arc<KeyRing> {
+        let ring = Arc::new(ring);
         self.rings().push((Arc::clone(&ring), uses));
-        Ok(ring)
+        ring
     }
 
     /// Loads those keys, and so opens the connection to the database, while the Lambda service starts the function and

@@ -45,7 +45,7 @@ impl Deps {
     pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
         Ok(Self {
             store: platform.store(),
-            keys: platform.keys(&[KeyUse::Public])?,
+            keys: platform.keys(&[KeyUse::Public]),
             context: HttpContext::from_env(&platform.environment)?,
             revocation_check: platform.environment.revocation_check()?,
             clock: platform.clock.clone(),

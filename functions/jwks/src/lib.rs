@@ -23,7 +23,7 @@ pub struct Deps {
 /// The function, ready to answer.
 pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let deps = Deps {
-        keys: platform.keys(&[KeyUse::Public])?,
+        keys: platform.keys(&[KeyUse::Public]),
         signing_algorithm: platform.environment.signing_algorithm()?,
         clock: platform.clock.clone(),
     };

@@ -32,7 +32,7 @@ pub struct Deps {
 pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let deps = Deps {
         store: platform.store(),
-        keys: platform.keys(&[KeyUse::Mac])?,
+        keys: platform.keys(&[KeyUse::Mac]),
         api: platform.environment.api()?,
         clock: platform.clock.clone(),
     };

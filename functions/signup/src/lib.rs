@@ -48,7 +48,7 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let environment = &platform.environment;
     let deps = Deps {
         store: platform.store(),
-        keys: platform.keys(&[KeyUse::Mac])?,
+        keys: platform.signing_keys(&[KeyUse::Mac])?,
         mailer: platform.mailer()?,
         hasher: platform.hasher(),
         api: environment.api()?,

@@ -55,7 +55,7 @@ pub struct Deps {
 /// The function, ready to answer.
 pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let environment = &platform.environment;
-    let keys = platform.keys(&[KeyUse::Mac, KeyUse::Signing])?;
+    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing])?;
     let deps = Deps {
         store: platform.store(),
         hasher: platform.hasher(),

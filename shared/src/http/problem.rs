@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Response;
 use crate::account::{InvalidEmail, InvalidUsername, WeakPassword};
+use crate::function::InvokeError;
 use crate::mail::MailError;
 use crate::password_hasher::HashError;
 use crate::store::{AccountError, StoreError};
@@ -275,7 +276,8 @@ impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Store(error) => error.into(),
-            KeyError::Malformed | KeyError::Signature | KeyError::Generation => {
+            KeyError::Invoke(error) => error.into(),
+            KeyError::Malformed | KeyError::Signature | KeyError::Generation | KeyError::Missing => {
                 Self::new(Code::Internal).caused_by(error)
             }
         }
@@ -324,6 +326,12 @@ impl From<AccessError> for Problem {
             AccessError::Expired => Self::new(Code::TokenExpired),
             AccessError::Keys(error) => error.into(),
         }
+    }
+}
+
+impl From<InvokeError> for Problem {
+    fn from(error: InvokeError) -> Self {
+        Self::new(Code::Unavailable).caused_by(error)
     }
 }
 

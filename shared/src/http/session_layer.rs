@@ -38,7 +38,7 @@ pub struct SessionLayer(Arc<Authenticator>);
 impl SessionLayer {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
-        let keys = platform.keys(&[KeyUse::Public])?;
+        let keys = platform.keys(&[KeyUse::Public]);
         Ok(Self(Arc::new(Authenticator {
             context: HttpContext::from_env(&platform.environment)?,
             issuer: platform.issuer(&keys)?,

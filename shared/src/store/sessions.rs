@@ -34,8 +34,15 @@ impl Store {
             .expression_attribute_values(":partition", string(&partition))
             .send()
             .await?;
-        let items = answer.items.unwrap_or_default().into_iter().map(Item::from_attributes);
-        items.map(|item| from_item(&item.in_partition(&partition)?)).collect()
+        let mut sessions = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            match from_item(&Item::from_attributes(item).in_partition(&partition)?) {
+                Ok(session) => sessions.push(session),
+                // One that cannot be read opens nothing, and hides none of the others.
+                Err(error) => tracing::error!(%error, "a session cannot be read"),
+            }
+        }
+        Ok(sessions)
     }
 
     /// Stores a new session, and in the same transaction deletes those that it replaces.
