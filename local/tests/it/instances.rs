@@ -4,7 +4,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use serde_json::json;
-use shared::aws::Aws;
 use shared::runtime::Platform;
 
 use crate::harness::keys::ring_slots;
@@ -178,7 +177,8 @@ async fn an_instance_starts_though_the_database_does_not_answer() {
 /// What an instance that mails has, with SES at `ses`.
 fn mailing_platform(stack: &Stack, ses: &TcpListener) -> Platform {
     let mut platform = platform(stack);
-    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
+    let ses = format!("http://{}", ses.local_addr().expect("an address"));
+    platform.aws = stack.local.secret().aws(stack.dynamodb(), &ses);
     platform.mailer();
     platform
 }

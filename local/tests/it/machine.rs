@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use shared::account::{Epoch, UserId};
-use shared::aws::Aws;
 use shared::clock::Timestamp;
 use shared::concurrency::Concurrency;
 use shared::session::{Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, RetryKey, Session, SessionId};
@@ -18,7 +17,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
 const START: Timestamp = Timestamp::from_unix(4_102_444_800);
 
 fn store(stack: &Stack) -> Store {
-    let service = Aws::local(stack.database(), stack.database()).dynamodb();
+    let service = stack.aws().dynamodb();
     Store::new(service, "UsersTable".to_owned(), "KeysTable".to_owned(), Concurrency::Many)
 }
 

@@ -6,7 +6,6 @@ use lambda_http::http::{Request as HttpRequest, Response};
 use lambda_http::tower::Layer;
 use lambda_http::{Body, Error, Request, Service, service_fn};
 use serde_json::{Value, json};
-use shared::aws::Aws;
 use shared::concurrency::Concurrency;
 use shared::config::Config;
 use shared::http::SessionLayer;
@@ -40,7 +39,7 @@ pub(crate) fn platform(stack: &Stack) -> Platform {
         ("REVOCATION_CHECK", "token"),
     ]);
     let config = Config::from_vars(|name| given.get(name).map(|value| (*value).to_owned())).expect("a configuration");
-    Platform::new(config, stack.clock.clone(), Aws::local(stack.dynamodb(), stack.dynamodb()), Concurrency::One)
+    Platform::new(config, stack.clock.clone(), stack.aws(), Concurrency::One)
 }
 
 fn request(method: &str, headers: &[(&str, &str)]) -> Request {
