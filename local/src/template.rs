@@ -51,6 +51,8 @@ pub struct Template(Value);
 pub struct Stack {
     /// The functions, by folder.
     pub functions: BTreeMap<String, BTreeMap<String, String>>,
+    /// The folders of functions, by the name that `!Ref` gives them.
+    pub function_names: BTreeMap<String, String>,
     /// The routes of the API.
     pub routes: Vec<Route>,
     /// The folders of functions on a schedule.
@@ -141,6 +143,7 @@ impl Template {
 
         let mut stack = Stack {
             functions: BTreeMap::new(),
+            function_names: BTreeMap::new(),
             routes: Vec::new(),
             scheduled: Vec::new(),
             authorizer: None,
@@ -152,6 +155,7 @@ impl Template {
             let code = text(&properties["CodeUri"]).ok_or_else(|| unsupported(format!("{id} has no CodeUri")))?;
             let folder = code.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
             folders.insert(id.clone(), folder.clone());
+            stack.function_names.insert(id.clone(), folder.clone());
             let mut environment = BTreeMap::new();
             for variables in [globals, &properties["Environment"]["Variables"]] {
                 for (name, value) in variables.as_object().into_iter().flatten() {

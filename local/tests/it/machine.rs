@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use shared::account::{Epoch, UserId};
-use shared::aws::Aws;
 use shared::clock::Timestamp;
 use shared::concurrency::Concurrency;
 use shared::config::Tables;
@@ -19,7 +18,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
 const START: Timestamp = Timestamp::from_unix(4_102_444_800);
 
 fn store(stack: &Stack) -> Store {
-    let client = Aws::local(stack.database(), stack.database()).dynamodb();
+    let client = stack.aws().dynamodb();
     Store::new(client, Tables { users: "UsersTable".to_owned(), keys: "KeysTable".to_owned() }, Concurrency::Many)
 }
 

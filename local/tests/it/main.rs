@@ -31,6 +31,7 @@ mod storage;
 mod authorizer;
 mod budget;
 mod consistency;
+mod endpoints;
 mod events;
 mod faults;
 mod gateway;

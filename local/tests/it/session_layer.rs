@@ -6,7 +6,6 @@ use lambda_http::http::{Request as HttpRequest, Response};
 use lambda_http::tower::Layer;
 use lambda_http::{Body, Error, Request, Service, service_fn};
 use serde_json::{Value, json};
-use shared::aws::Aws;
 use shared::concurrency::Concurrency;
 use shared::config::Environment;
 use shared::http::SessionLayer;
@@ -36,7 +35,7 @@ pub(crate) fn platform(stack: &Stack) -> Platform {
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
     let environment = Environment::new(move |name| given.get(name).cloned());
-    let aws = Aws::local(stack.dynamodb(), stack.dynamodb());
+    let aws = stack.aws();
     Platform::new(environment, stack.clock.clone(), aws, Concurrency::One).expect("a configuration")
 }
 

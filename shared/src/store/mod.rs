@@ -193,7 +193,7 @@ mod tests {
 
     /// In which order the calls of two pairs, one pair after the other, begin, and end (`.`). Each call waits once.
     fn order(concurrency: Concurrency) -> String {
-        let client = Aws::local("http://127.0.0.1:1", "http://127.0.0.1:1", "http://127.0.0.1:1").dynamodb();
+        let client = Aws::at("http://127.0.0.1:1").dynamodb();
         let store = Store::new(client, tables(), concurrency);
         let order = RefCell::new(String::new());
         let call = async |name: char| {
