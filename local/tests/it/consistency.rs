@@ -238,6 +238,8 @@ fn the_documents_that_every_reader_needs_are_there() {
         "CHANGELOG.md",
         "LICENSE",
         "docs/ARCHITECTURE.md",
+        "docs/aws.md",
+        "docs/operations.md",
         ".ci/run",
         "deny.toml",
         "clippy.toml",
