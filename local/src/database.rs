@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::secret::{KEY, REGION, Secret};
+use crate::secret::Secret;
 use crate::template::Table;
 
 /// How often items past their TTL are removed. DynamoDB takes days, so nothing may depend on it.

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 
 /// The endpoint. It answers nobody before it is told the functions, which need its address to be composed.
 #[derive(Clone, Debug, Default)]
-pub struct LambdaService(Arc<OnceLock<Deployed>>);
+pub(crate) struct LambdaService(Arc<OnceLock<Deployed>>);
 
 #[derive(Debug)]
 struct Deployed {
@@ -30,21 +30,20 @@ struct Deployed {
 
 impl LambdaService {
     /// From now on it invokes these functions, found by name in `folders`.
-    pub fn deploy(&self, functions: Functions, folders: BTreeMap<String, String>) {
+    pub(crate) fn deploy(&self, functions: Functions, folders: BTreeMap<String, String>) {
         let _ = self.0.set(Deployed { functions, folders });
     }
 
     /// Listens for the secret's holders at an address, until the returned handle is aborted.
-    pub async fn serve(
+    pub(crate) async fn serve(
         &self,
         address: SocketAddr,
         secret: &Secret,
     ) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
         let listener = tokio::net::TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let router = Router::new()
-            .route("/2015-03-31/functions/{name}/invocations", post(invoke))
-            .with_state(self.clone());
+        let router =
+            Router::new().route("/2015-03-31/functions/{name}/invocations", post(invoke)).with_state(self.clone());
         let router = secret.guard(router, address);
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {

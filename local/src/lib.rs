@@ -326,7 +326,6 @@ async fn invoke_scheduled(functions: &Functions, folders: &[String]) {
 async fn repeat_scheduled(functions: Functions, folders: Vec<String>) {
     loop {
         tokio::time::sleep(SCHEDULE).await;
-        lambda_service.deploy(functions.clone(), stack.function_names.clone());
         invoke_scheduled(&functions, &folders).await;
     }
 }

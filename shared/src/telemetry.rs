@@ -45,12 +45,19 @@ impl Credential {
 /// which never holds a token or an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecurityEvent {
-    /// An older refresh credential was shown: it was copied, and the session has been ended.
-    RefreshTokenReused {
+    /// An older credential was shown: it was copied, and the session has been ended.
+    TokenReused {
         /// The session.
         session: SessionRef,
         /// Its kind.
         kind: Kind,
+        /// What was shown.
+        credential: Credential,
+    },
+    /// An access token of an earlier generation was shown in an app's session: an app that keeps requests, or a thief.
+    StaleTokenUsed {
+        /// The session.
+        session: SessionRef,
     },
     /// Two requests without keys refreshed one generation within the grace: two tabs, or a thief beside the owner.
     RefreshRaced {
@@ -79,7 +86,8 @@ impl SecurityEvent {
     /// Its name in the log.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::RefreshTokenReused { .. } => "refresh_token_reused",
+            Self::TokenReused { .. } => "refresh_token_reused",
+            Self::StaleTokenUsed { .. } => "stale_token_used",
             Self::RefreshRaced { .. } => "refresh_raced",
             Self::EndedSessionUsed { .. } => "ended_session_used",
             Self::UnknownKey { .. } => "unknown_key",
@@ -90,7 +98,8 @@ impl SecurityEvent {
     /// Writes its line.
     pub fn log(self) {
         let (session, kind, credential) = match self {
-            Self::RefreshTokenReused { session, kind } => (Some(session), Some(kind), Some(Credential::Refresh)),
+            Self::TokenReused { session, kind, credential } => (Some(session), Some(kind), Some(credential)),
+            Self::StaleTokenUsed { session } => (Some(session), None, Some(Credential::Access)),
             Self::RefreshRaced { session } => (Some(session), None, Some(Credential::Refresh)),
             Self::EndedSessionUsed { session, credential } => (Some(session), None, Some(credential)),
             Self::UnknownKey { credential } => (None, None, Some(credential)),
@@ -161,9 +170,14 @@ mod tests {
         let documented = include_str!("../../docs/events.md");
         for (event, expected) in [
             (
-                SecurityEvent::RefreshTokenReused { session, kind: Kind::App },
+                SecurityEvent::TokenReused { session, kind: Kind::App, credential: Credential::Refresh },
                 json!({"level": "WARN", "security_event": "refresh_token_reused", "user_id": user_id,
                     "session_id": session_id, "session_kind": "app", "credential": "refresh"}),
+            ),
+            (
+                SecurityEvent::StaleTokenUsed { session },
+                json!({"level": "WARN", "security_event": "stale_token_used", "user_id": user_id,
+                    "session_id": session_id, "credential": "access"}),
             ),
             (
                 SecurityEvent::RefreshRaced { session },

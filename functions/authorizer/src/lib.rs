@@ -5,8 +5,9 @@
 //! `Origin` is allowed, and hands on `userId`, `username` and `sessionId`. Anything else is refused, which API Gateway
 //! answers with a bare `403`.
 //!
-//! With `RevocationCheck=token` it makes no database call once its keys are loaded; with `session` it also reads
-//! session and user (1 round trip, 2 RRU), so that a logout, ban or password change holds at once.
+//! With `RevocationCheck=session`, the default, it reads session and user (1 round trip, 2 RRU), so that a logout, ban or
+//! password change holds at once, and a browser's token that was used elsewhere is told by its generation: the function
+//! `renew` then ends the session. With `token` it makes no database call once its keys are loaded.
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use shared::http::context::HttpContext;
 use shared::http::credentials::Inbound;
 use shared::http::csrf;
 use shared::http::origin::ApiUrl;
+use shared::http::renewal::Renewer;
 use shared::runtime::Platform;
 use shared::store::{Store, StoreError};
 use shared::token::{AccessClaims, AccessError, KeyError, KeyRing, KeyUse};
@@ -37,6 +39,7 @@ pub struct Deps {
     keys: Arc<KeyRing>,
     context: HttpContext,
     revocation_check: RevocationCheck,
+    renewer: Renewer,
     clock: Clock,
 }
 
@@ -48,6 +51,7 @@ impl Deps {
             keys: platform.keys(&[KeyUse::Public]),
             context: HttpContext::from_env(&platform.environment)?,
             revocation_check: platform.environment.revocation_check()?,
+            renewer: Renewer::new(platform)?,
             clock: platform.clock.clone(),
         })
     }
@@ -86,7 +90,9 @@ pub async fn authorize(
         )),
         Err(CallerError::Token(AccessError::Keys(error))) => Err(failed(AuthorizerError::Keys(error))),
         Err(CallerError::Store(error)) => Err(failed(AuthorizerError::Store(error))),
-        Err(CallerError::Missing | CallerError::SessionEnded | CallerError::Token(_)) => Ok(answer(false, json!({}))),
+        Err(CallerError::Missing | CallerError::SessionEnded | CallerError::Reused(_) | CallerError::Token(_)) => {
+            Ok(answer(false, json!({})))
+        }
     }
 }
 
@@ -124,7 +130,11 @@ async fn verify(deps: &Deps, inbound: &Inbound) -> Result<AccessClaims, CallerEr
             Ok(deps.keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?)
         }
         RevocationCheck::Session => {
-            Caller::authenticate(inbound, &deps.keys, &deps.store, now).await.map(|caller| caller.token)
+            let authenticated = Caller::authenticate(inbound, &deps.keys, &deps.store, now).await;
+            if let (Err(CallerError::Reused(generation)), Ok(Some(token))) = (&authenticated, inbound.access_token()) {
+                deps.renewer.end(token, *generation).await;
+            }
+            authenticated.map(|caller| caller.token)
         }
     }
 }

@@ -9,15 +9,18 @@
 //! `unsupported_media_type`, `body_too_large`, `token_missing`, `token_invalid`, `token_expired`, `token_reused` (the
 //! session is ended and the cookies are cleared), `session_ended`, `duplicate_request`, `csrf_rejected`, `unavailable`.
 //!
+//! An access token past its end refreshes nothing; one that is two generations behind tells that it was copied, and ends
+//! the session.
+//!
 //! Round trips: 1; 1 WRU, 1 RRU.
 
 use shared::http::header;
 use shared::http::session_response::Issuer;
 use shared::prelude::*;
-use shared::session::{Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
+use shared::session::{AccessDecision, Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
 use shared::store::Rotation;
 use shared::telemetry::{Credential, SecurityEvent};
-use shared::token::KeyRing;
+use shared::token::{AccessClaims, KeyRing};
 
 /// What a refresh needs.
 pub struct Deps {
@@ -58,6 +61,9 @@ pub enum RefreshError {
     /// The credential is not genuine, or not one of its session's kind.
     #[error("the refresh credential is not valid")]
     Invalid,
+    /// The access token, as a browser's credential, has expired.
+    #[error("the access token has expired")]
+    Expired,
     /// The session is gone, expired, or of an older epoch.
     #[error("the session has ended")]
     Ended,
@@ -75,6 +81,7 @@ impl From<RefreshError> for Problem {
             RefreshError::Key(_) | RefreshError::UnchangedKey => Self::new(Code::InvalidRequest).with_detail(error),
             RefreshError::Missing => Self::new(Code::TokenMissing),
             RefreshError::Invalid => Self::new(Code::TokenInvalid),
+            RefreshError::Expired => Self::new(Code::TokenExpired),
             RefreshError::Ended => Self::new(Code::SessionEnded),
             // Only here: a late answer about an ended session must not wipe the cookies of a newer login.
             RefreshError::Reused => Self::new(Code::TokenReused).clearing_cookies(),
@@ -135,12 +142,36 @@ async fn credential(
         return Ok((claims.session(), Presented { kind, generation: claims.generation }));
     }
     let token = inbound.access_token()?.ok_or(RefreshError::Missing)?;
-    let claims = deps.keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?;
+    let claims = deps.keys.verify_access(token, &inbound.api_url, now).await?;
+    if now >= claims.expires_at {
+        return Err(refuse_expired(deps, &claims, now).await?.into());
+    }
     // An access token of another kind never refreshes: those kinds have a refresh token.
     if claims.kind != Kind::Browser {
         return Err(RefreshError::Invalid.into());
     }
     Ok((claims.session(), Presented { kind: Kind::Browser, generation: claims.generation }))
+}
+
+/// Why a genuine access token past its end refreshes nothing. In a browser's session one that is older than what may be
+/// under way was copied: that ends the session.
+async fn refuse_expired(deps: &Deps, claims: &AccessClaims, now: Timestamp) -> Result<RefreshError, Problem> {
+    if claims.kind.is_browser() {
+        let (session, user) = deps.store.find_session_and_user(claims.session()).await?;
+        if let Some((session, _)) = session.zip(user).filter(|(session, user)| session.belongs_to(user))
+            && session.access(claims.presented(), false, now) == AccessDecision::Reuse
+        {
+            return end_for_reuse(deps, &session, Credential::Access).await;
+        }
+    }
+    Ok(if claims.kind == Kind::Browser { RefreshError::Expired } else { RefreshError::Invalid })
+}
+
+/// Ends a session whose credential was used elsewhere.
+async fn end_for_reuse(deps: &Deps, session: &Session, credential: Credential) -> Result<RefreshError, Problem> {
+    deps.store.delete_session(session.reference()).await?;
+    SecurityEvent::TokenReused { session: session.reference(), kind: session.kind, credential }.log();
+    Ok(RefreshError::Reused)
 }
 
 /// The refusal of a genuine credential whose session was ended before its time.
@@ -162,10 +193,6 @@ async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Ses
         Decision::UnchangedKey => Err(RefreshError::UnchangedKey.into()),
         Decision::WrongKind => Err(RefreshError::Invalid.into()),
         Decision::Ended => Err(RefreshError::Ended.into()),
-        Decision::Reuse => {
-            deps.store.delete_session(stored.reference()).await?;
-            SecurityEvent::RefreshTokenReused { session: stored.reference(), kind: stored.kind }.log();
-            Err(RefreshError::Reused.into())
-        }
+        Decision::Reuse => Err(end_for_reuse(deps, &stored, Credential::Refresh).await?.into()),
     }
 }

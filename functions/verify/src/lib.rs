@@ -1,12 +1,14 @@
-//! `GET /verify?token=` — the page that a mailed link opens: a button that posts, and a password field where the
-//! cookie `signup` is missing. It changes nothing, as mail scanners fetch links.
+//! `GET /verify?token=` — the page that a mailed link opens: whose account it is about, a button that posts, and a password
+//! field where the cookie `signup` is missing; once the sign-up is completed, the way to the app. It changes nothing, as
+//! mail scanners fetch links. `HEAD` likewise.
 //!
 //! `POST /verify` — makes a sign-up an account and signs in.
 //!
 //! A sign-up is verified by `signup_id` (body or cookie) and `code`; by `signup_id` and `token`; or by `token` and
-//! `password`. `username` asks for another name than at sign-up, should that be taken by now. The same proof brings a
-//! new session for as long as the sign-up lives, until the account is logged out everywhere: the first answer may have
-//! been lost.
+//! `password`. `username` asks for another name than at sign-up, should that be taken by now. A proof is good for one
+//! session. The very same request within 10 minutes is answered with tokens of the session that it made, as its answer may
+//! have been lost, while that session lives and has never been refreshed; any other proof of a completed sign-up is
+//! `invalid_verification`.
 //!
 //! Success: `201`, a session response; for the page's form `303` to `AppUrl`, with cookies.
 //!
@@ -14,7 +16,7 @@
 //! `confirmation_required` (a token alone), `invalid_credentials` (a token with another password), `email_taken`,
 //! `username_taken`, `csrf_rejected`, `unavailable`; for the form they come as a page.
 //!
-//! Round trips: 2; 10 WRU, 1 RRU.
+//! Round trips: 2; 10 WRU (11 by code, as a guess is spent first), 1 RRU. The page: 1; 1 RRU.
 
 pub mod page;
 
@@ -24,8 +26,8 @@ use lambda_http::http::header::{
 };
 use lambda_http::{Body, RequestExt};
 use shared::account::{
-    CandidatePassword, Epoch, Guess, PendingSignup, SignupSecret, Status, User, UserId, Username, VerificationCode,
-    code_mac,
+    CandidatePassword, Completion, Epoch, PendingSignup, Proof, SignupSecret, Status, User, UserId, Username,
+    VerificationCode, code_mac,
 };
 use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
@@ -33,12 +35,12 @@ use shared::http::{csrf, header};
 use shared::locale::Locale;
 use shared::password_hasher::{PasswordHasher, Verdict};
 use shared::prelude::*;
-use shared::session::{Client, Kind, Session, evicted};
+use shared::session::{Client, Generation, Kind, Session, SessionRef};
 use shared::store::{AccountError, NewAccount};
 use shared::token::KeyRing;
 use url::Url;
 
-use page::{Page, PageProblem};
+use page::{Page, PageProblem, PageState};
 
 /// What a verification needs.
 pub struct Deps {
@@ -46,7 +48,6 @@ pub struct Deps {
     keys: Arc<KeyRing>,
     hasher: PasswordHasher,
     issuer: Issuer,
-    max_sessions: usize,
     app_url: Url,
     service_name: String,
     clock: Clock,
@@ -61,7 +62,6 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
         hasher: platform.hasher(),
         issuer: platform.issuer(&keys)?,
         keys,
-        max_sessions: environment.max_sessions()?,
         app_url: environment.app_url()?,
         service_name: environment.service_name()?,
         clock: platform.clock.clone(),
@@ -126,8 +126,8 @@ impl From<VerifyError> for Problem {
 
 /// Answers a request.
 pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
-    if request.method() == Method::GET {
-        return Ok(show(&deps, &request, &inbound));
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return show(&deps, &request, &inbound).await;
     }
     if json::is_content_type(&request, "application/x-www-form-urlencoded") {
         return submit(&deps, &request, &inbound).await;
@@ -136,14 +136,26 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     verify(&deps, body, &inbound, StatusCode::CREATED).await
 }
 
-fn show(deps: &Deps, request: &Request, inbound: &Inbound) -> Response {
+async fn show(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, Problem> {
     let query = request.query_string_parameters_ref();
-    let token = query.and_then(|query| query.first("token")).filter(|token| SignupSecret::parse(token).is_some());
-    let problem = if token.is_some() { None } else { Some(PageProblem::InvalidLink) };
-    let status = if token.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let mut response = page(deps, request, inbound, token.unwrap_or_default(), problem);
-    *response.status_mut() = status;
-    response
+    let token = query.and_then(|query| query.first("token")).unwrap_or_default();
+    let pending = find_by_link(deps, token).await?;
+    let problem = if pending.is_some() { None } else { Some(PageProblem::InvalidLink) };
+    let mut response = page(deps, request, inbound, token, pending.as_ref(), problem);
+    *response.status_mut() = if pending.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    if request.method() == Method::HEAD {
+        *response.body_mut() = Body::Empty;
+    }
+    Ok(response)
+}
+
+/// The sign-up whose newest link has this token.
+async fn find_by_link(deps: &Deps, token: &str) -> Result<Option<PendingSignup>, Problem> {
+    let now = deps.clock.now();
+    let Some(token) = SignupSecret::parse(token) else { return Ok(None) };
+    let Some(key) = deps.keys.mac_key_with_id(token.key_id, now).await? else { return Ok(None) };
+    let pending = deps.store.find_signup(token.pending_id, now).await?;
+    Ok(pending.filter(|pending| !pending.decoy && pending.token_mac.equals(&token.token_mac(&key))))
 }
 
 /// The page's form. Only our own page posts it.
@@ -165,7 +177,9 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
             Ok(response)
         }
         Err(problem) => {
-            let page = page(deps, request, inbound, &token, Some(page_problem(&problem)));
+            // What cannot be read now is told of without it.
+            let pending = find_by_link(deps, &token).await.unwrap_or_default();
+            let page = page(deps, request, inbound, &token, pending.as_ref(), Some(page_problem(&problem)));
             Err(problem.shown_as(page))
         }
     }
@@ -211,15 +225,29 @@ const fn page_problem(problem: &Problem) -> PageProblem {
     }
 }
 
-fn page(deps: &Deps, request: &Request, inbound: &Inbound, token: &str, problem: Option<PageProblem>) -> Response {
+fn page(
+    deps: &Deps,
+    request: &Request,
+    inbound: &Inbound,
+    token: &str,
+    pending: Option<&PendingSignup>,
+    problem: Option<PageProblem>,
+) -> Response {
     let needs_password = inbound.signup_cookie.is_none()
         || matches!(problem, Some(PageProblem::ConfirmationRequired | PageProblem::WrongPassword));
+    let is_completed = pending.is_some_and(|pending| pending.completion.is_some());
     let html = page::render(&Page {
         locale: Locale::choose(None, header(request, "accept-language")),
         service_name: &deps.service_name,
+        app_url: deps.app_url.as_str(),
+        username: pending.map(|pending| pending.username.as_str()),
         token,
         needs_password,
-        problem,
+        state: match problem {
+            _ if is_completed => PageState::Confirmed,
+            Some(problem) => PageState::Problem(problem),
+            None => PageState::Asking,
+        },
     });
     let policy = page::content_security_policy(&deps.app_url.origin().ascii_serialization());
     let mut response = Response::new(Body::Text(html));
@@ -241,29 +269,31 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
     let now = deps.clock.now();
     let signup_id = signup_id.as_deref().or(inbound.signup_cookie.as_deref());
 
-    let (pending, guess) = match (code, token, signup_id) {
-        (Some(code), None, Some(signup_id)) => (prove_by_code(deps, signup_id, &code, now).await?, Some(Guess::Code)),
+    let (pending, proof) = match (code, token, signup_id) {
+        (Some(code), None, Some(signup_id)) => (prove_by_code(deps, signup_id, &code, now).await?, Proof::Code),
         (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await?,
         _ => return Err(VerifyError::Proof.into()),
     };
-    let created = match pending.completed {
-        Some(user_id) => Err(AccountError::AlreadyCompleted(user_id)),
-        None => create_account(deps, &pending, username, kind, inbound, guess, now).await,
+    let created = match pending.completion.clone() {
+        Some(completion) => Err(AccountError::AlreadyCompleted(completion)),
+        None => create_account(deps, &pending, username, kind, inbound, proof, now).await,
     };
     // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
     // back with its other writes.
-    if let (Some(guess), Err(_)) = (guess, &created) {
+    if let (Some(guess), Err(_)) = (proof.guess(), &created) {
         deps.store.restore_attempt(pending.id, guess).await?;
     }
     let (user, session) = match created {
-        Err(AccountError::AlreadyCompleted(user_id)) => {
-            sign_in_again(deps, user_id, &pending, kind, inbound, now).await?
+        Err(AccountError::AlreadyCompleted(completion)) if completion.may_be_repeated(proof, kind, now) => {
+            find_first_session(deps, &completion, now).await?
         }
         created => created?,
     };
 
     for other in deps.issuer.sessions(inbound, now).await? {
-        deps.store.delete_session(other).await?;
+        if other != session.reference() {
+            deps.store.delete_session(other).await?;
+        }
     }
     Ok(deps.issuer.session_response(status, &user, &session, inbound, now).await?)
 }
@@ -287,7 +317,7 @@ async fn prove_by_token(
     signup_id: Option<&str>,
     password: Option<CandidatePassword>,
     now: Timestamp,
-) -> Result<(PendingSignup, Option<Guess>), Problem> {
+) -> Result<(PendingSignup, Proof), Problem> {
     let token = SignupSecret::parse(token).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(token.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let own = token.token_mac(&key);
@@ -300,7 +330,7 @@ async fn prove_by_token(
             return Err(VerifyError::Invalid.into());
         }
         if signup_id.is_some_and(|signup_id| pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))) {
-            return Ok((pending, None));
+            return Ok((pending, Proof::Link));
         }
     }
     let password = password.ok_or(VerifyError::ConfirmationRequired)?;
@@ -308,7 +338,7 @@ async fn prove_by_token(
     let pending = deps.store.spend_password_attempt(token.pending_id, own, now).await?;
     let pending = pending.filter(|pending| !pending.decoy).ok_or(VerifyError::Invalid)?;
     match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {
-        (Verdict::Right { .. }, _) => Ok((pending, Some(Guess::Password))),
+        (Verdict::Right { .. }, _) => Ok((pending, Proof::LinkAndPassword)),
         (Verdict::Wrong, _) => Err(VerifyError::WrongPassword.into()),
     }
 }
@@ -319,7 +349,7 @@ async fn create_account(
     username: Option<Username>,
     kind: Kind,
     inbound: &Inbound,
-    guess: Option<Guess>,
+    proof: Proof,
     now: Timestamp,
 ) -> Result<(User, Session), AccountError> {
     let user = User {
@@ -333,26 +363,20 @@ async fn create_account(
     };
     let session = Session::start(&user, kind, &inbound.device, deps.issuer.lifetimes(), now);
     let account = NewAccount { user: &user, password_hash: &pending.password_hash, session: &session };
-    deps.store.create_account(&account, pending, guess).await?;
+    deps.store.create_account(&account, pending, proof, now).await?;
     Ok((user, session))
 }
 
-/// A new session for the account that the sign-up became, as long as that is as it was made: once its password is
-/// another, or it was logged out everywhere, an old mail no longer opens it.
-async fn sign_in_again(
-    deps: &Deps,
-    user_id: UserId,
-    pending: &PendingSignup,
-    kind: Kind,
-    inbound: &Inbound,
-    now: Timestamp,
-) -> Result<(User, Session), Problem> {
-    let (user, sessions) = deps.store.both(deps.store.find_user(user_id), deps.store.find_sessions(user_id)).await;
-    let unchanged =
-        |user: &User| user.status == Status::Enabled && user.epoch == Epoch::FIRST && user.email == pending.email;
-    let user = user?.filter(unchanged).ok_or(VerifyError::Invalid)?;
-    let session = Session::start(&user, kind, &inbound.device, deps.issuer.lifetimes(), now);
-    let evicted = evicted(&user, sessions?, &[], deps.max_sessions, now);
-    deps.store.create_session(&session, &evicted).await?;
-    Ok((user, session))
+/// The session that a verification made, and its user, if it is as it was then: not ended, not refreshed.
+async fn find_first_session(deps: &Deps, completion: &Completion, now: Timestamp) -> Result<(User, Session), Problem> {
+    let Completion { user_id, session_id, .. } = *completion;
+    let (session, user) = deps.store.find_session_and_user(SessionRef { user_id, session_id }).await?;
+    match (session, user) {
+        (Some(session), Some(user))
+            if session.is_alive(Some(&user), now) && session.generation == Generation::FIRST =>
+        {
+            Ok((user, session))
+        }
+        _ => Err(VerifyError::Invalid.into()),
+    }
 }

@@ -272,7 +272,7 @@ fn policies_stay_within_what_iam_takes() {
         document.to_string().chars().filter(|c| !c.is_whitespace()).count() + count * ARN
     };
     let template = template();
-    let mut named = BTreeSet::new();
+    let mut used = BTreeSet::new();
     for (folder, policies) in policies(&template) {
         let names: Vec<&str> = policies.iter().filter_map(Value::as_str).collect();
         assert!(names.len() + OF_SAM <= ATTACHED, "{folder} names {} managed policies", names.len());

@@ -23,14 +23,9 @@ pub(crate) fn platform(stack: &Stack) -> Platform {
             ("API_URL", stack.url()),
             ("ALLOWED_ORIGINS", ""),
             ("COOKIE_DOMAIN", ""),
-            ("BROWSER_IDLE_TIMEOUT", "1800"),
-            ("BROWSER_SESSION_LIFETIME", "86400"),
-            ("APP_ACCESS_TOKEN_LIFETIME", "900"),
-            ("APP_IDLE_TIMEOUT", "2592000"),
-            ("APP_SESSION_LIFETIME", "15552000"),
-            ("REFRESH_GRACE", "10"),
             ("LOG_CLIENT_ADDRESS", "true"),
             ("REVOCATION_CHECK", "token"),
+            ("RENEW_FUNCTION", "RenewFunction"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );

@@ -4,6 +4,7 @@ use lambda_http::Request;
 use lambda_http::http::{HeaderMap, HeaderValue};
 
 use super::cookies::{self, CookieKind};
+use super::json::MAX_BODY;
 use super::origin::ApiUrl;
 use super::{Code, Problem};
 use crate::clock::Timestamp;
@@ -26,6 +27,8 @@ pub struct Inbound {
     pub bearer: Option<String>,
     /// The `User-Agent`.
     pub device: String,
+    /// The length of its body in bytes: as it is, or as it is said to be where the body itself did not come along.
+    pub body_length: usize,
     /// Whether a browser sent it on behalf of a page of another site: a link that was followed, for instance.
     pub is_cross_site: bool,
 }
@@ -35,7 +38,8 @@ impl Inbound {
     pub fn of_request(api: &Api, request: &Request) -> Result<Self, Problem> {
         let api_url = ApiUrl::of_request(api.url.as_ref(), request)
             .ok_or_else(|| Problem::new(Code::Internal).caused_by("the event names no domain"))?;
-        Ok(Self::new(api_url, request.headers()))
+        let body: &[u8] = request.body();
+        Ok(Self { body_length: body.len(), ..Self::new(api_url, request.headers()) })
     }
 
     /// Reads the credentials of a request to `api_url` with these headers.
@@ -48,6 +52,7 @@ impl Inbound {
             signup_cookie: cookie(CookieKind::Signup),
             bearer: std::str::from_utf8(bytes("authorization")).ok().and_then(bearer).map(str::to_owned),
             device: String::from_utf8_lossy(bytes("user-agent")).into_owned(),
+            body_length: std::str::from_utf8(bytes("content-length")).ok().and_then(|n| n.parse().ok()).unwrap_or(0),
             is_cross_site: bytes("sec-fetch-site") == b"cross-site",
             api_url,
         }
@@ -65,6 +70,11 @@ impl Inbound {
             (Some(bearer), Some(cookie)) if bearer != cookie => Err(AccessError::Invalid),
             (bearer, cookie) => Ok(bearer.or(cookie)),
         }
+    }
+
+    /// Whether its body is so large that the request may have been under way for long.
+    pub const fn may_be_slow(&self) -> bool {
+        self.body_length > MAX_BODY
     }
 
     /// The sessions that the request came with, expired or not: those that a new session on this device replaces.

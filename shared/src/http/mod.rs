@@ -5,7 +5,7 @@
 //! - [`context`]: what every request meets before and after its handler;
 //! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
 //! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
-//! - [`session_response`]: what a sign-in answers; [`sliding`]: what keeps a browser session alive.
+//! - [`session_response`]: what a sign-in answers; [`renewal`]: what keeps a browser session alive.
 
 pub mod caller;
 pub mod context;
@@ -15,9 +15,9 @@ pub mod csrf;
 pub mod json;
 pub mod origin;
 pub mod problem;
+pub mod renewal;
 pub mod session_layer;
 pub mod session_response;
-pub mod sliding;
 
 pub use problem::{Code, Problem};
 pub use session_layer::SessionLayer;

@@ -15,18 +15,18 @@ use lambda_http::tower::Layer;
 use lambda_http::{IntoResponse, Request, Service};
 use tracing::Instrument;
 
-use super::caller::Caller;
+use super::caller::{Caller, CallerError};
 use super::context::{HttpContext, request_id};
 use super::cookies::{CookieKind, Cookies};
 use super::credentials::Inbound;
-use super::session_response::Issuer;
-use super::sliding::Renewal;
+use super::renewal::{Extension, Renewer};
 use super::{Problem, Response};
 use crate::clock::{Clock, Timestamp};
 use crate::config::ConfigError;
 use crate::runtime::Platform;
+use crate::session::Kind;
 use crate::store::Store;
-use crate::token::KeyUse;
+use crate::token::{KeyRing, KeyUse};
 
 /// Lets signed-in callers alone through to the service that it wraps.
 ///
@@ -38,11 +38,11 @@ pub struct SessionLayer(Arc<Authenticator>);
 impl SessionLayer {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
-        let keys = platform.keys(&[KeyUse::Public]);
         Ok(Self(Arc::new(Authenticator {
             context: HttpContext::from_env(&platform.environment)?,
-            issuer: platform.issuer(&keys)?,
+            keys: platform.keys(&[KeyUse::Public]),
             store: platform.store(),
+            renewer: Renewer::new(platform)?,
             clock: platform.clock.clone(),
         })))
     }
@@ -94,13 +94,15 @@ where
                 Err(problem) => Err(problem),
             };
             let mut response = match authenticated {
-                Ok((caller, renewal)) => {
+                Ok((caller, extension)) => {
                     request.extensions_mut().insert(caller.clone());
                     let mut response = match call(&mut inner, request).await {
                         Ok(answer) => answer.into_response().await,
                         Err(problem) => context.problem_response(problem, Some(&inbound), &id),
                     };
-                    authenticator.renew(&mut response, &caller, renewal.as_ref(), &inbound, now);
+                    if let Some(extension) = extension {
+                        authenticator.set_cookies(&mut response, &caller, &extension, &inbound);
+                    }
                     response
                 }
                 Err(problem) => context.problem_response(problem, None, &id),
@@ -123,35 +125,44 @@ where
 
 struct Authenticator {
     context: HttpContext,
-    issuer: Issuer,
+    keys: Arc<KeyRing>,
     store: Arc<Store>,
+    renewer: Renewer,
     clock: Clock,
 }
 
 impl Authenticator {
-    /// Whom a request is from, and the renewal of the session, if one was due.
-    async fn authenticate(&self, inbound: &Inbound, now: Timestamp) -> Result<(Caller, Option<Renewal>), Problem> {
-        let mut caller = Caller::authenticate(inbound, &self.issuer.keys, &self.store, now).await?;
-        let renewal = self.issuer.slide(&caller, inbound, &self.store, now).await?;
-        if let Some(renewal) = &renewal {
-            caller.session.clone_from(&renewal.session);
+    /// Whom a request is from, and the extension of the session, if one was due.
+    async fn authenticate(&self, inbound: &Inbound, now: Timestamp) -> Result<(Caller, Option<Extension>), Problem> {
+        let authenticated = Caller::authenticate(inbound, &self.keys, &self.store, now).await;
+        if let (Err(CallerError::Reused(generation)), Ok(Some(token))) = (&authenticated, inbound.access_token()) {
+            self.renewer.end(token, *generation).await;
         }
-        Ok((caller, renewal))
+        let mut caller = authenticated?;
+        let extension = self.extend(&caller, inbound, now).await;
+        if let Some(extension) = &extension {
+            caller.session.idle_expires_at = extension.idle_expires_at;
+            caller.session.used_at = now;
+        }
+        Ok((caller, extension))
+    }
+
+    /// Has a `browser` session extended whose access cookie is past half of its life.
+    async fn extend(&self, caller: &Caller, inbound: &Inbound, now: Timestamp) -> Option<Extension> {
+        let Caller { session, token, .. } = caller;
+        let is_due = session.kind == Kind::Browser && session.is_at(token.generation) && token.is_half_spent(now);
+        // A link on another site that was followed is no sign that anybody is there.
+        let cookie = inbound.access_cookie.as_deref().filter(|_| is_due && !inbound.is_cross_site)?;
+        self.renewer.extend(cookie, session.generation).await
     }
 
     /// Puts the new access token into the answer's cookies, unless the handler has written that cookie itself, as one
     /// does that ends the session.
-    fn renew(
-        &self,
-        response: &mut Response,
-        caller: &Caller,
-        renewal: Option<&Renewal>,
-        inbound: &Inbound,
-        now: Timestamp,
-    ) {
-        let Some(renewal) = renewal else { return };
-        if !Cookies::new(&self.context.api, &inbound.api_url).is_set(response, CookieKind::Access) {
-            self.issuer.set_renewal(response, renewal, caller, inbound, now);
+    fn set_cookies(&self, response: &mut Response, caller: &Caller, extension: &Extension, inbound: &Inbound) {
+        let cookies = Cookies::new(&self.context.api, &inbound.api_url);
+        if !cookies.is_set(response, CookieKind::Access) {
+            cookies.set(response, CookieKind::Access, &extension.access, extension.expires_in);
+            cookies.set(response, CookieKind::Username, caller.user.username.as_str(), extension.expires_in);
         }
     }
 }

@@ -127,7 +127,7 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<Response, KeyError> {
         let (access, expires_in) =
-            self.keys.issue_access(user, session, &self.lifetimes, &inbound.api_url, now).await?;
+            self.keys.issue_access(user, session, &self.lifetimes, inbound.api_url.as_str(), now).await?;
         let refresh = match session.kind {
             Kind::Browser => None,
             Kind::Remembered | Kind::App => Some(self.keys.issue_refresh(session, now).await?),
@@ -152,7 +152,7 @@ impl Issuer {
     }
 
     /// Puts a browser's access token, and the name beside it, into an answer's cookies.
-    pub(super) fn set_access(
+    fn set_access(
         &self,
         response: &mut Response,
         user: &User,

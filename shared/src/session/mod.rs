@@ -3,10 +3,12 @@
 //! Everything here is pure: no I/O, no clock, no randomness beside the identifier's. The store executes what
 //! [`Session::refresh`] decides, and its conditional update is the same decision written as a DynamoDB condition.
 
+mod access;
 mod kind;
 mod machine;
 mod retry_key;
 
+pub use access::{AccessDecision, IN_FLIGHT_WINDOW};
 pub use kind::{Client, Kind, KindLifetimes, Lifetimes};
 pub use machine::{DUPLICATE_WINDOW, Decision, Presented, REMEMBERED_KEYS};
 pub use retry_key::{InvalidRetryKey, RetryKey};

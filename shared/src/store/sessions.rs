@@ -1,5 +1,6 @@
 //! Sessions, each an item of its user's partition `SESSIONS#<user id>`.
 
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
@@ -141,6 +142,24 @@ impl Store {
         }
     }
 
+    /// Deletes a session that is still at `generation`; `false` when it no longer is, or is not there.
+    pub async fn delete_session_at(&self, session: SessionRef, generation: Generation) -> Result<bool, StoreError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::session(session).to_attributes()))
+            .condition_expression("generation = :generation")
+            .expression_attribute_values(":generation", number(generation.number()));
+        match delete.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
     /// Deletes a session, whether or not it is there.
     pub async fn delete_session(&self, session: SessionRef) -> Result<(), StoreError> {
         self.client
@@ -157,7 +176,7 @@ fn key_text(key: Option<RetryKey>) -> String {
     key.map(RetryKey::to_text).unwrap_or_default()
 }
 
-fn to_item(session: &Session) -> Item {
+pub(super) fn to_item(session: &Session) -> Item {
     let [newest, middle, oldest] = session.recent_keys.map(key_text);
     Item::new(&Key::session(session.reference()))
         .with_text("kind", session.kind.as_str())

@@ -8,14 +8,14 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, sessions, string, users};
 use crate::account::{
-    CODE_LIFETIME, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN,
-    SIGNUP_LIFETIME, User, UserId, Username,
+    CODE_LIFETIME, Completion, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, Proof,
+    REPEAT_WINDOW, RESEND_COOLDOWN, SIGNUP_LIFETIME, User, UserId, Username,
 };
 use crate::clock::Timestamp;
 use crate::locale::Locale;
-use crate::session::Session;
+use crate::session::{Kind, Session, SessionId};
 use crate::token::Mac;
 
 /// What becomes of a wish for another mail.
@@ -48,9 +48,9 @@ pub enum AccountError {
     /// The name has got an owner since the sign-up.
     #[error("the name has an account")]
     UsernameTaken,
-    /// This sign-up became an account already, this user's.
+    /// This sign-up became an account already.
     #[error("the sign-up is completed")]
-    AlreadyCompleted(UserId),
+    AlreadyCompleted(Completion),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,13 +89,15 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression(
-                "signup_id_mac = :mac AND code_attempts > :zero AND code_expires_at > :now AND expires_at > :now",
+                "signup_id_mac = :mac AND code_attempts > :zero AND expires_at > :now \
+                 AND (code_expires_at > :now OR completed_at >= :repeatable)",
             )
             .update_expression("SET code_attempts = code_attempts - :one")
             .expression_attribute_values(":mac", string(signup_id_mac.to_text()))
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
-            .expression_attribute_values(":now", number(now.unix()));
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":repeatable", number(now.unix().saturating_sub(REPEAT_WINDOW)));
         self.spend(id, update).await
     }
 
@@ -152,8 +154,7 @@ impl Store {
     }
 
     /// Replaces the mailed secrets of a sign-up and counts the mail, unless the last one was sent less than
-    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were. `None` when there is no such sign-up, or it is completed: its
-    /// secrets go on bringing sessions.
+    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were. `None` when there is no such sign-up, or it is completed.
     pub async fn renew_signup(
         &self,
         id: PendingId,
@@ -194,7 +195,7 @@ impl Store {
                     let stored = Item::of(&item_key, failed.item().cloned())?;
                     let own = stored.as_ref().map(from_item).transpose()?.filter(|pending| {
                         now < pending.expires_at
-                            && pending.completed.is_none()
+                            && pending.completion.is_none()
                             && pending.signup_id_mac.equals(&signup_id_mac)
                     });
                     Ok(own.map(|pending| {
@@ -280,47 +281,40 @@ impl Store {
     }
 
     /// Makes a sign-up an account: user, address, name and the sign-up's completion in one transaction, which fails
-    /// as a whole if the address or the name has an owner by now. The first session is stored beside it: should the
-    /// transaction fail, that session belongs to nobody, and nobody can use it.
+    /// as a whole if the address or the name has an owner by now. The first session is one of its items, as the
+    /// completion names it: what is completed has a session until somebody ends that.
     ///
-    /// `guess`, which was right, is given back.
+    /// The guess that `proof` was, which was right, is given back.
     pub async fn create_account(
         &self,
         account: &NewAccount<'_>,
         pending: &PendingSignup,
-        guess: Option<Guess>,
+        proof: Proof,
+        now: Timestamp,
     ) -> Result<(), AccountError> {
-        let transaction = self.create_user(account.user, account.password_hash, pending, guess);
-        let (created, session) = self.both(transaction, self.create_session(account.session, &[])).await;
-        created?;
-        session?;
-        Ok(())
-    }
-
-    async fn create_user(
-        &self,
-        user: &User,
-        password_hash: &PasswordHash,
-        pending: &PendingSignup,
-        guess: Option<Guess>,
-    ) -> Result<(), AccountError> {
+        let NewAccount { user, password_hash, session } = account;
         let owner = |key: &Key| Item::new(key).with_text("user_id", user.id.to_string());
         let puts = [
             // An address may have an item without an owner, which says that mail came back. It did not, this time.
             (owner(&Key::email(&user.email)), "attribute_not_exists(user_id)"),
             (owner(&Key::username(&user.username)), "attribute_not_exists(pk)"),
             (users::to_item(user, password_hash), "attribute_not_exists(pk)"),
+            (sessions::to_item(session), "attribute_not_exists(pk)"),
         ];
         let mut complete = Update::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(pending.id).to_attributes()))
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(completed)")
-            .update_expression("SET completed = :user")
+            .update_expression(COMPLETE)
             .expression_attribute_values(":user", string(user.id.to_string()))
+            .expression_attribute_values(":session", string(session.id.to_string()))
+            .expression_attribute_values(":kind", string(session.kind.as_str()))
+            .expression_attribute_values(":proof", string(proof.as_str()))
+            .expression_attribute_values(":now", number(now.unix()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(attempts) = guess.map(attempts) {
+        if let Some(attempts) = proof.guess().map(attempts) {
             complete = complete
-                .update_expression(format!("SET completed = :user, {attempts} = {attempts} + :one"))
+                .update_expression(format!("{COMPLETE}, {attempts} = {attempts} + :one"))
                 .expression_attribute_values(":one", number(1_u32));
         }
         let complete = complete.build().map_err(StoreError::from)?;
@@ -345,6 +339,10 @@ impl Store {
     }
 }
 
+/// How a sign-up is marked as completed.
+const COMPLETE: &str = "SET completed = :user, completed_session = :session, completed_kind = :kind, \
+                        completed_proof = :proof, completed_at = :now";
+
 /// The attribute that counts what is left.
 const fn attempts(guess: Guess) -> &'static str {
     match guess {
@@ -366,9 +364,10 @@ fn wait(mails: u32, mailed_at: Timestamp, expires_at: Timestamp, now: Timestamp)
 /// A completed sign-up counts before the address and name, which its own account took.
 fn refusal(reasons: &[CancellationReason]) -> Result<Option<AccountError>, StoreError> {
     let failed = |index: usize| reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"));
-    if let Some(completion) = failed(0) {
-        let item = Item::from_attributes(completion.item().cloned().unwrap_or_default());
-        return Ok(Some(AccountError::AlreadyCompleted(item.parsed("completed", UserId::parse)?)));
+    if let Some(completed) = failed(0) {
+        let item = Item::from_attributes(completed.item().cloned().unwrap_or_default());
+        let completion = completion(&item)?.ok_or(StoreError::Corrupt { attribute: "completed" })?;
+        return Ok(Some(AccountError::AlreadyCompleted(completion)));
     }
     if failed(1).is_some() {
         return Ok(Some(AccountError::EmailTaken));
@@ -412,6 +411,19 @@ fn from_item(item: &Item) -> Result<PendingSignup, StoreError> {
         mailed_at: item.time("mailed_at")?,
         expires_at: item.time("expires_at")?,
         decoy: item.number::<u32>("decoy")? != 0,
-        completed: item.find_text("completed").map(|_| item.parsed("completed", UserId::parse)).transpose()?,
+        completion: completion(item)?,
     })
+}
+
+fn completion(item: &Item) -> Result<Option<Completion>, StoreError> {
+    if item.find_text("completed").is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Completion {
+        user_id: item.parsed("completed", UserId::parse)?,
+        session_id: item.parsed("completed_session", SessionId::parse)?,
+        kind: item.parsed("completed_kind", Kind::parse)?,
+        proof: item.parsed("completed_proof", Proof::parse)?,
+        at: item.time("completed_at")?,
+    }))
 }
