@@ -10,7 +10,6 @@ use std::time::Duration;
 use lambda_http::{LambdaEvent, Request, Service, lambda_runtime, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::runtime::LocalOptions;
 use tracing::Instrument;
 
 use crate::aws::Aws;
@@ -238,10 +237,9 @@ where
     telemetry::init();
     let composed = Platform::from_env().and_then(|platform| Ok((serve(&platform)?, platform)));
     let (serving, platform) = composed.inspect_err(|error| tracing::error!(%error, "init failed"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    // As a task, which others wake by a place in a queue; the outermost future would be woken through the kernel.
-    runtime.block_on(runtime.spawn_local(async move {
-        Box::pin(platform.prewarm()).await;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        platform.prewarm().await;
         serving.await
-    }))?
+    })
 }

@@ -20,15 +20,17 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::config::{Api, ConfigError, RevocationCheck};
 use shared::http::caller::{Caller, CallerError};
-use shared::http::context::HttpContext;
+use shared::http::context::{HANDLER_TIMEOUT, HttpContext};
 use shared::http::credentials::Inbound;
 use shared::http::csrf;
 use shared::http::origin::ApiUrl;
 use shared::http::renewal::Renewer;
 use shared::runtime::Platform;
 use shared::store::{Store, StoreError};
+use shared::telemetry::SecurityEvent;
 use shared::token::{AccessClaims, AccessError, KeyError, KeyRing, KeyUse};
 use thiserror::Error;
+use tracing::Instrument;
 
 /// What API Gateway reads.
 pub type Answer = ApiGatewayV2CustomAuthorizerSimpleResponse<Value>;
@@ -66,6 +68,9 @@ pub enum AuthorizerError {
     /// The database failed.
     #[error(transparent)]
     Store(StoreError),
+    /// AWS took too long.
+    #[error("no answer in time")]
+    TimedOut,
 }
 
 /// Answers whether a request may go on to its function.
@@ -73,11 +78,26 @@ pub async fn authorize(
     deps: Arc<Deps>,
     event: ApiGatewayV2CustomAuthorizerV2Request,
 ) -> Result<Answer, AuthorizerError> {
-    let verdict = match inbound(&deps.context.api, &event) {
-        Some((inbound, headers)) if is_origin_allowed(&deps.context.api, &event, &inbound, &headers) => {
-            verify(&deps, &inbound).await
+    let context = &event.request_context;
+    let user_agent = event.headers.get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
+    let request_id = context.request_id.as_deref().unwrap_or_default();
+    let span = deps.context.span_of(request_id, context.http.source_ip.as_deref(), user_agent);
+    decide(&deps, &event).instrument(span).await
+}
+
+async fn decide(deps: &Deps, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Result<Answer, AuthorizerError> {
+    let verdict = match inbound(&deps.context.api, event) {
+        Some((inbound, headers)) if is_origin_allowed(&deps.context.api, event, &inbound, &headers) => {
+            match tokio::time::timeout(HANDLER_TIMEOUT, verify(deps, &inbound)).await {
+                Ok(verdict) => verdict,
+                Err(_) => return Err(failed(AuthorizerError::TimedOut)),
+            }
         }
-        _ => Err(CallerError::Missing),
+        Some(_) => {
+            SecurityEvent::OriginRejected.log();
+            Err(CallerError::Missing)
+        }
+        None => Err(CallerError::Missing),
     };
     match verdict {
         Ok(claims) => Ok(answer(

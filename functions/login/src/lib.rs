@@ -17,6 +17,7 @@ use shared::password_hasher::{PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::{Client, Kind, Session, evicted};
 use shared::store::{Account, Identifier};
+use shared::telemetry::{SecurityEvent, SignInMethod};
 
 /// What a login needs.
 pub struct Deps {
@@ -94,6 +95,8 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     replaced.extend(evicted(&user, sessions, &replaced, deps.max_sessions, now));
     deps.store.create_session(&session, &replaced).await?;
 
+    let (reference, kind) = (session.reference(), session.kind);
+    SecurityEvent::SignedIn { session: reference, kind, method: SignInMethod::Password }.log();
     Ok(deps.issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
 }
 
@@ -105,8 +108,10 @@ async fn authenticate(
     stored: Option<PasswordHash>,
 ) -> Result<User, Problem> {
     let (verdict, password) = deps.hasher.verify(password, stored.clone()).await?;
+    let user_id = user.as_ref().map(|user| user.id);
     let user = user.filter(|user| user.status == Status::Enabled);
     let (Verdict::Right { outdated }, Some(user), Some(stored)) = (verdict, user, stored) else {
+        SecurityEvent::SignInFailed { user_id }.log();
         return Err(LoginError::InvalidCredentials.into());
     };
     if outdated {

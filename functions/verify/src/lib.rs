@@ -37,6 +37,7 @@ use shared::password_hasher::{PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::{Client, Generation, Kind, Session, SessionRef};
 use shared::store::{AccountError, NewAccount};
+use shared::telemetry::{SecurityEvent, SignInMethod};
 use shared::token::KeyRing;
 use url::Url;
 
@@ -269,11 +270,18 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
     let now = deps.clock.now();
     let signup_id = signup_id.as_deref().or(inbound.signup_cookie.as_deref());
 
-    let (pending, proof) = match (code, token, signup_id) {
-        (Some(code), None, Some(signup_id)) => (prove_by_code(deps, signup_id, &code, now).await?, Proof::Code),
-        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await?,
+    let proved = match (code, token, signup_id) {
+        (Some(code), None, Some(signup_id)) => {
+            prove_by_code(deps, signup_id, &code, now).await.map(|pending| (pending, Proof::Code))
+        }
+        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await,
         _ => return Err(VerifyError::Proof.into()),
     };
+    let (pending, proof) = proved.inspect_err(|problem| {
+        if matches!(problem.code(), Code::InvalidVerification | Code::InvalidCredentials) {
+            SecurityEvent::VerificationFailed.log();
+        }
+    })?;
     let created = match pending.completion.clone() {
         Some(completion) => Err(AccountError::AlreadyCompleted(completion)),
         None => create_account(deps, &pending, username, kind, inbound, proof, now).await,
@@ -287,7 +295,12 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         Err(AccountError::AlreadyCompleted(completion)) if completion.may_be_repeated(proof, kind, now) => {
             find_first_session(deps, &completion, now).await?
         }
-        created => created?,
+        created => {
+            let (user, session) = created?;
+            let (reference, kind) = (session.reference(), session.kind);
+            SecurityEvent::SignedIn { session: reference, kind, method: SignInMethod::Verification }.log();
+            (user, session)
+        }
     };
 
     for other in deps.issuer.sessions(inbound, now).await? {

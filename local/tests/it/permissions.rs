@@ -279,7 +279,7 @@ fn policies_stay_within_what_iam_takes() {
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{folder} names one twice: {names:?}");
         let inline: usize = policies.iter().filter(|policy| policy.is_object()).map(size).sum();
         assert!(inline <= INLINE, "{folder}: {inline} characters");
-        named.extend(names.into_iter().map(str::to_owned));
+        used.extend(names.into_iter().map(str::to_owned));
     }
     let resources = template["Resources"].as_object().expect("resources").iter();
     let all = resources.filter(|(_, resource)| resource["Type"] == "AWS::IAM::ManagedPolicy");
@@ -287,7 +287,7 @@ fn policies_stay_within_what_iam_takes() {
     for (name, policy) in all {
         let size = size(&policy["Properties"]["PolicyDocument"]);
         assert!(size <= MANAGED, "{name}: {size} characters");
-        assert!(named.contains(name) || name == boundary, "no function names {name}");
+        assert!(used.contains(name) || name == boundary, "no function names {name}");
     }
 }
 

@@ -16,6 +16,7 @@ use super::cookies::Cookies;
 use super::credentials::Inbound;
 use super::{Code, Problem, Response, csrf};
 use crate::config::{Api, ConfigError, Environment};
+use crate::telemetry::SecurityEvent;
 
 /// How long a handler may take. A function is stopped after ten seconds, and API Gateway waits for thirty: whatever AWS
 /// does, the answer is a problem document before that.
@@ -54,6 +55,7 @@ impl HttpContext {
         if csrf::is_allowed(method, headers, inbound.has_cookies(), own, &self.api.allowed_origins) {
             Ok(())
         } else {
+            SecurityEvent::OriginRejected.log();
             Err(Problem::new(Code::CsrfRejected))
         }
     }

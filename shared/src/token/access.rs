@@ -9,6 +9,7 @@ use crate::account::{User, UserId};
 use crate::clock::Timestamp;
 use crate::http::origin::ApiUrl;
 use crate::session::{Generation, Kind, Lifetimes, Presented, Session, SessionId, SessionRef};
+use crate::telemetry::{Credential, SecurityEvent};
 
 const TYP: &str = "at+jwt";
 
@@ -119,9 +120,7 @@ impl KeyRing {
         api_url: &ApiUrl,
         now: Timestamp,
     ) -> Result<AccessClaims, AccessError> {
-        let compact = Compact::parse(token).ok_or(AccessError::Invalid)?;
-        let key = self.public_key(compact.kid(), now).await?.ok_or(AccessError::Invalid)?;
-        let claims = read(&compact, &key).ok_or(AccessError::Invalid)?;
+        let claims = self.verify_any_access(token, now).await?;
         if claims.issuer == api_url.as_str() { Ok(claims) } else { Err(AccessError::Invalid) }
     }
 
@@ -129,7 +128,10 @@ impl KeyRing {
     pub async fn verify_any_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, AccessError> {
         let compact = Compact::parse(token).ok_or(AccessError::Invalid)?;
         let key = self.public_key(compact.kid(), now).await?.ok_or(AccessError::Invalid)?;
-        read(&compact, &key).ok_or(AccessError::Invalid)
+        read(&compact, &key).ok_or_else(|| {
+            SecurityEvent::TokenForged { credential: Credential::Access }.log();
+            AccessError::Invalid
+        })
     }
 }
 
