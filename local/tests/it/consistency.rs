@@ -428,3 +428,9 @@ fn what_is_worth_an_alarm_rings() {
         .collect();
     assert_eq!(rings, worth);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_is_given_no_variable_that_it_does_not_read() {
+    let stack = crate::harness::Stack::start().await;
+    assert_eq!(stack.local.functions().unread_variables(), Vec::<String>::new());
+}

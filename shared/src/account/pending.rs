@@ -84,7 +84,7 @@ impl SignupSecret {
     /// Reads what [`expose`](Self::expose) writes. What mail programs and people add around it (a space, the end of
     /// `<…>`, a full stop) is passed over.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'));
+        let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '='));
         let bytes: [u8; 40] = base64url::decode_array(text)?;
         let (key_id, rest) = bytes.split_at(8);
         let (pending_id, secret) = rest.split_at(16);
