@@ -272,14 +272,14 @@ fn policies_stay_within_what_iam_takes() {
         document.to_string().chars().filter(|c| !c.is_whitespace()).count() + count * ARN
     };
     let template = template();
-    let mut named = BTreeSet::new();
+    let mut in_use = BTreeSet::new();
     for (folder, policies) in policies(&template) {
         let names: Vec<&str> = policies.iter().filter_map(Value::as_str).collect();
         assert!(names.len() + OF_SAM <= ATTACHED, "{folder} names {} managed policies", names.len());
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{folder} names one twice: {names:?}");
         let inline: usize = policies.iter().filter(|policy| policy.is_object()).map(size).sum();
         assert!(inline <= INLINE, "{folder}: {inline} characters");
-        named.extend(names.into_iter().map(str::to_owned));
+        in_use.extend(names.into_iter().map(str::to_owned));
     }
     let resources = template["Resources"].as_object().expect("resources").iter();
     let all = resources.filter(|(_, resource)| resource["Type"] == "AWS::IAM::ManagedPolicy");
@@ -287,7 +287,7 @@ fn policies_stay_within_what_iam_takes() {
     for (name, policy) in all {
         let size = size(&policy["Properties"]["PolicyDocument"]);
         assert!(size <= MANAGED, "{name}: {size} characters");
-        assert!(named.contains(name) || name == boundary, "no function names {name}");
+        assert!(in_use.contains(name) || name == boundary, "no function names {name}");
     }
 }
 
