@@ -7,7 +7,7 @@
  */
 
 import type { Platform } from './api.js';
-import type { Entry } from './client.js';
+import type { Entry } from './store.js';
 
 /** Signs of a person. */
 const ACTIVITY = ['pointerdown', 'pointermove', 'keydown', 'wheel'];

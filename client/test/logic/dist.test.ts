@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -29,4 +29,17 @@ test('the module has at most 5 KB gzipped, and imports nothing', (context) => {
 
 test('the lock file names no registry', () => {
   assert.doesNotMatch(readFileSync('package-lock.json', 'utf8'), /"resolved"/);
+});
+
+test('no two modules import each other, by however many steps', () => {
+  const imports = new Map<string, string[]>();
+  for (const name of readdirSync('src')) {
+    const text = readFileSync(join('src', name), 'utf8');
+    imports.set(name, [...text.matchAll(/from '\.\/([^']+)\.js'/g)].map(([, module]) => `${module}.ts`));
+  }
+  const walk = (name: string, path: string[]): void => {
+    assert.ok(!path.includes(name), [...path, name].join(' imports '));
+    imports.get(name)!.forEach((next) => walk(next, [...path, name]));
+  };
+  for (const name of imports.keys()) walk(name, []);
 });
