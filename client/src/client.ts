@@ -184,9 +184,8 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
 
   /** Sends a request of this tab. */
   function send(url: string, init: RequestInit): Promise<{ response: Response; entry: Entry }> {
-    const request = async (isLost?: IsLost) => {
+    const request = async () => {
       const entry = await load();
-      if (isLost?.()) throw lost();
       const headers = new Headers(init.headers);
       if (app && entry.access && !detached) headers.set('authorization', 'Bearer ' + entry.access);
       const credentials = app || detached ? 'omit' : 'include';
@@ -247,6 +246,7 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     // faster: this attempt is none any more, and its answer a late one.
     const isLate = (latest: Entry) => isLost() || !isSame(latest, entry);
     for (let attempt = 1; ; attempt++) {
+      if (isLost()) throw lost();
       if (!entry.key) await save((entry = { ...entry, key: platform.key() }));
       const sentAt = now();
       let answer;
@@ -346,7 +346,7 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
         throw asProblem(error);
       });
       // Nothing but Latchkey's own word for it says that nobody is signed in.
-      if (response.status === 401 && (await problemIn(response.clone())).code) return null;
+      if (response.status === 401 && (await problemIn(response.clone())).code in ENDS) return null;
       const { user, session }: SignedIn = await readAnswer(response).catch((error) => {
         throw asProblem(error);
       });
@@ -419,7 +419,11 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       detached = true;
       timer.stop();
       stopLock();
-      channel?.close();
+      try {
+        channel?.close();
+      } catch {
+        // It was none.
+      }
     },
   };
 }

@@ -231,6 +231,27 @@ test('who waits with a short limit is told soon, and takes nothing from anybody'
   assert.equal(world.takeovers, 0);
 });
 
+test('nor does a log-out everywhere begin a refresh that is none any more', async () => {
+  const { world, tabs } = await signedIn(true, 2);
+  const [held, awake] = tabs as [Tab, Tab];
+  // Its token is one behind, so that it has to refresh first.
+  world.fate = ({ path }) => (path === '/refresh' ? { loses: 'answer', fails: true } : {});
+  await world.until(held.client.refresh().catch(() => {}));
+  world.fate = () => ({});
+  const logout = held.client.logout({ everywhere: true }).catch((error) => error.code);
+  await world.run(30);
+  held.isFrozen = true;
+  awake.client.fetch('/own').catch(() => {});
+  await world.run(70_000);
+  assert.equal(await world.until(awake.client.refresh()), true);
+  const before = JSON.stringify(world.entry);
+  held.thaw();
+  assert.equal(await world.until(logout), 'network');
+  assert.equal(JSON.stringify(world.entry), before);
+  assert.deepEqual(await who(world, tabs), ['ann', 'ann']);
+  assert.equal(world.server.alarms, 0);
+});
+
 for (const end of ['closed', 'suspended'] as const)
   test(`the one that began with another lock is ${end} before it has waited to the end: somebody else waits`, async () => {
     const { world, tabs } = await signedIn(true, 3);

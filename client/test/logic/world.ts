@@ -43,6 +43,8 @@ export class World {
   readonly jar = new Map<string, { value: string; expiresAt: number }>();
   readonly storage = new Map<string, string>();
   isStorageFull = false;
+  /** How often a tab's timer rang. */
+  rings = 0;
   /** How often all went on with another lock. */
   takeovers = 0;
   readonly tabs: Tab[] = [];
@@ -130,6 +132,12 @@ export class World {
     return tab;
   }
 
+  /** Somebody, or the browser, empties the storage. */
+  clearStorage(by?: Tab) {
+    this.storage.clear();
+    this.dispatch('storage', { key: null }, this.tabs.filter((tab) => tab !== by));
+  }
+
   dispatch(type: string, detail: object = {}, tabs = this.tabs) {
     for (const tab of tabs) if (tab.isAlive) tab.hear(type, detail);
   }
@@ -203,7 +211,10 @@ export class Tab {
         date: () => world.real + world.dateError,
         setTimeout: (callback, milliseconds) => {
           // One that is cleared does not run, even if it waited for a tab that was frozen.
-          const timer = world.at(milliseconds, () => this.do(() => timer.isDropped || callback(), true));
+          const timer = world.at(milliseconds, () => {
+            world.rings++;
+            this.do(() => timer.isDropped || callback(), true);
+          });
           return timer;
         },
         clearTimeout: (timer) => {
