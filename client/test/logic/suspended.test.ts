@@ -217,6 +217,37 @@ test('nor does its log-out', async () => {
   assert.deepEqual(await who(world, tabs), ['ben', 'ben']);
 });
 
+test('a queue that moves, however slowly, is not passed over', async () => {
+  const { world, tabs } = await signedIn(true, 4);
+  const [slow, next, last, waiting] = tabs as [Tab, Tab, Tab, Tab];
+  world.fate = () => ({ back: 28_000 });
+  void slow.client.fetch('/own');
+  await world.run(1);
+  const login = next.client.login({ username: 'ann', password: 'p' });
+  await world.run(1);
+  void last.client.login({ username: 'ann', password: 'p' }).catch(() => {});
+  void waiting.client.fetch('/own').catch(() => {});
+  assert.equal((await world.until(login)).user.username, 'ann');
+  await world.run(2 * MINUTE);
+  assert.equal(world.takeovers, 0);
+});
+
+test('whoever waits already when the others go on goes on with them', async () => {
+  const { world, tabs } = await signedIn(true, 3);
+  world.fate = (_inbound, tab) => (tab === tabs[0] ? { loses: 'answer' } : {});
+  void tabs[0]!.client.refresh().catch(() => {});
+  await world.run(30);
+  tabs[0]!.isFrozen = true;
+  tabs[1]!.client.fetch('/own').catch(() => {});
+  await world.run(34_500);
+  // In the tab that ends the waiting, and in another.
+  const answers = await world.until(Promise.all([tabs[1]!, tabs[2]!].map(({ client }) => client.fetch('/own'))));
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 200],
+  );
+});
+
 test('who waits with a short limit is told soon, and takes nothing from anybody', async () => {
   const world = new World();
   const tabs = [world.tab(), world.tab({ timeout: 2000 })];
