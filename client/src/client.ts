@@ -203,8 +203,10 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     if (tab && timer.isExpired()) await renew(tab.n);
     const first = await send(url, init);
     if (detached || first.entry.out || !(await isRenewedFor(first.response, first.entry.n, path))) return first;
-    const isStream = typeof ReadableStream === 'function' && init.body instanceof ReadableStream;
-    return isStream ? first : send(url, init);
+    // What was read once cannot be sent again: streams of browsers, of Node, and generators.
+    const body = Object(init.body);
+    const isUsedUp = typeof body.getReader === 'function' || Symbol.asyncIterator in body;
+    return isUsedUp ? first : send(url, init);
   }
 
   /** Whether there is a newer token than that of `n`, with which an answer may be another. */

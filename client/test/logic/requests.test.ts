@@ -1,6 +1,7 @@
 /** Each method's request and answer; whose credentials a request carries; what an answer without a code means. */
 
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { createClient, LatchkeyError } from '../../src/latchkey.js';
 import { answer, problem, type Inbound } from './server.js';
@@ -135,12 +136,21 @@ test('it repeats once', async () => {
 });
 
 test('a stream cannot be repeated: the first answer is handed on, and the next request works', async () => {
-  const { world, client } = await signedIn(true);
-  world.jar.delete('access');
-  const body = new ReadableStream();
-  assert.equal((await world.until(client.fetch('/me', { method: 'POST', body }))).status, 404);
-  assert.equal((await world.until(client.fetch('/me', { body }))).status, 401);
-  assert.equal((await world.until(client.fetch('/me', { body }))).status, 200);
+  async function* generated() {
+    yield new Uint8Array(1);
+  }
+  for (const body of [new ReadableStream(), Readable.from(['x']), generated()] as BodyInit[]) {
+    const { world, client } = await signedIn(true);
+    world.jar.delete('access');
+    assert.equal((await world.until(client.fetch('/me', { method: 'POST', body }))).status, 404);
+    assert.equal((await world.until(client.fetch('/me', { body }))).status, 401);
+    assert.equal((await world.until(client.fetch('/me', { body }))).status, 200);
+  }
+  for (const body of ['{}', new Blob(['x']), new FormData(), new URLSearchParams('a=b'), new Uint8Array(1)] as BodyInit[]) {
+    const { world, client } = await signedIn(true);
+    world.jar.delete('access');
+    assert.equal((await world.until(client.fetch('/me', { body }))).status, 200);
+  }
 });
 
 test("a bare 403 is the authorizer's if `me` finds the token ended, and the route's own if not", async () => {
