@@ -27,7 +27,9 @@ const types = mkdtempSync(join(tmpdir(), 'latchkey-types-'));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', types], { stdio: 'inherit' });
 const api = readFileSync(join(types, 'api.d.ts'), 'utf8');
-const createClient = '/** Makes a client. One for each page, or app. */\nexport declare function createClient(options: Options): Client;\n';
+const createClient =
+  '/** Makes a client. One for each page, or app. */\n' +
+  'export declare function createClient(options: Options): Client;\n';
 for (const name of ['latchkey', 'native']) {
   if (!readFileSync(join(types, `${name}.d.ts`), 'utf8').includes(createClient))
     throw new Error(`createClient has changed in ${name}`);

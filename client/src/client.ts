@@ -66,7 +66,8 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
    * Requests share the lock, so that none is in flight while somebody changes the cookies or the store. Without a store
    * that all tabs see, the pending key of a lost holder is lost with it, and nobody may take the lock over.
    */
-  const { hold: lock, stop: stopLock } = createLock(platform, name, timeout, app || !platform.storage ? undefined : storage);
+  const shared = app || !platform.storage ? undefined : storage;
+  const { hold: lock, stop: stopLock } = createLock(platform, name, timeout, shared);
 
   function tell(news: News) {
     try {
@@ -244,8 +245,8 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
   async function rotate(entry: Entry, isLost: IsLost, because?: string): Promise<boolean> {
     // A key from the store may have been sent by a tab that was closed before it could store the answer.
     let isSent = !!entry.key;
-    // Where there is no lock for all who share the store, or this tab was suspended and has lost it, somebody may have been
-    // faster: this attempt is none any more, and its answer a late one.
+    // Where there is no lock for all who share the store, or this tab was suspended and has lost it, somebody may have
+    // been faster: this attempt is none any more, and its answer a late one.
     const isLate = (latest: Entry) => isLost() || !isSame(latest, entry);
     for (let attempt = 1; ; attempt++) {
       if (isLost()) throw lost();

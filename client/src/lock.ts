@@ -1,10 +1,10 @@
 /**
  * One lock for all tabs that share the store: requests share it, whoever changes cookies or store has it alone.
  *
- * A tab that holds it, or waits for it, may be suspended for as long as its system likes. So nobody waits much longer than
- * `timeout`; and when somebody has waited for longer than anybody awake can hold it, all go on with another lock. Nothing
- * is sent under that one until whatever was sent under the one before is dead, and whoever wakes up under the one before
- * sends and stores nothing more: `docs/decisions/0018-waiting-for-the-lock.md` says why.
+ * A tab that holds it, or waits for it, may be suspended for as long as its system likes. So nobody waits much longer
+ * than `timeout`; and when somebody has waited for longer than anybody awake can hold it, all go on with another lock.
+ * Nothing is sent under that one until whatever was sent under the one before is dead, and whoever wakes up under the
+ * one before sends and stores nothing more: `docs/decisions/0018-waiting-for-the-lock.md` says why.
  */
 
 import { LatchkeyError, type Platform } from './api.js';
@@ -50,6 +50,7 @@ export function createLock(
   /** Those who wait in this tab: each looks whether the lock that it waits for is still in use. */
   const waiters = new Set<() => void>();
   const lookAll = () => [...waiters].forEach((look) => look());
+  const next = (count: string | null | undefined) => String((Number(count) || 0) + 1);
   const lockOf = (id: string | undefined) => (id ? `${name}:${id}` : name);
 
   /** With the lock of that id held. */
@@ -62,7 +63,7 @@ export function createLock(
   }
 
   function goOnWithAnother() {
-    const id = platform.key();
+    const id = next(current());
     if (!storage?.set(stateName, `${id}?${platform.date()}`)) return;
     locks.request(lockOf(id), { mode: 'exclusive' }, () => waitForTheDead(id)).catch(() => {});
     lookAll();
@@ -75,6 +76,7 @@ export function createLock(
 
       function giveUp(error: unknown) {
         isWaiting = false;
+        end();
         reject(error);
         // What stays in the queue finds out that nothing moves.
         if (!storage || signal?.aborted) leave();
@@ -108,7 +110,10 @@ export function createLock(
             if (turn() === seenTurn && !isLost()) goOnWithAnother();
             look();
             seenTurn = turn();
-            if (!isLost()) lookLater();
+            // It moves, or cannot be changed. For a caller who has given up nobody needs to stay.
+            if (isLost()) return;
+            if (isWaiting) lookLater();
+            else leave();
           }, life + MARGIN);
           (watch as { unref?(): void })?.unref?.();
         }
@@ -124,7 +129,7 @@ export function createLock(
           isDone = true;
           isWaiting = false;
           end();
-          if (mode === 'exclusive') storage?.set(turnName, platform.key());
+          if (mode === 'exclusive') storage?.set(turnName, next(turn()));
           return callback(isLost);
         };
         locks.request(lockOf(id), { mode, signal: queue.signal }, run).then(

@@ -415,3 +415,28 @@ test('an answer of the server that never ends does not keep the lock', async () 
   assert.ok(took <= 31_000);
   assert.equal(world.takeovers, 0);
 });
+
+test('what waits in vain for long leaves nothing behind: no timer, no place in the queue', async () => {
+  for (const isFull of [true, false]) {
+    const { world, tabs } = await signedIn(true, 2);
+    world.isStorageFull = isFull;
+    world.fate = (_inbound, tab) => (tab === tabs[0] ? { loses: 'answer' } : {});
+    void tabs[0]!.client.refresh().catch(() => {});
+    await world.run(30);
+    tabs[0]!.isFrozen = true;
+    const abort = new AbortController();
+    for (let call = 0; call < 10; call++) {
+      tabs[1]!.client.fetch('/own', call % 2 ? { signal: abort.signal } : {}).catch(() => {});
+      await world.run(100);
+    }
+    abort.abort();
+    await world.run(3 * MINUTE);
+    const { rings } = world;
+    await world.run(MINUTE);
+    assert.ok(world.rings - rings < 10, `${world.rings - rings} timers`);
+    assert.equal(world.takeovers, isFull ? 0 : 1);
+    const { error, value } = await timed(world, tabs[1]!.client.fetch('/own'));
+    if (isFull) assert.equal(error.code, 'network');
+    else assert.equal(value.status, 200);
+  }
+});
