@@ -215,6 +215,8 @@ for (const remember of [false, true]) {
     async (context, on) => {
       const all = await tabs(context, on, 2);
       await login(all[0]!, 'ann', remember);
+      // The other tab's process has to know of it: what it does not know, it does not refresh from.
+      await all[1]!.waitForFunction(() => window.client.refreshIn() !== undefined);
       const cookie = (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
       const headers = { cookie, origin: on.page, 'idempotency-key': 'the-thief-has-a-key-of-its-own' };
       const theft = await fetch(on.direct + '/refresh', { method: 'POST', headers });

@@ -2,8 +2,9 @@
  * Whatever the network, the tabs and the device do: nobody is signed out who kept within the session's life, and no
  * alarm is raised. Hundreds of random histories (LATCHKEY_HISTORIES: more), each repeatable by its seed.
  *
- * Assumed, as DESIGN.md section 5 does: a copy of a request arrives within a minute of it, and fewer than three
- * refreshes are made in that minute.
+ * Assumed, as DESIGN.md section 5 does: a copy of a refresh arrives within a minute of it, and fewer than three
+ * refreshes are made in that minute. Other requests are not copied: one that arrives after two refreshes is taken for
+ * theft («Older generations anywhere»).
  */
 
 import assert from 'node:assert/strict';
@@ -55,7 +56,7 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
     };
   }
   let isHealed = false;
-  world.fate = () => {
+  world.fate = ({ path }) => {
     if (isHealed) return {};
     const fate: ReturnType<World['fate']> = {
       there: upTo(hit(0.1) ? 12_000 : 500),
@@ -63,7 +64,7 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
     };
     if (hit(0.15)) fate.loses = hit(0.5) ? 'request' : 'answer';
     if (hit(0.5)) fate.fails = true;
-    if (hit(0.1)) fate.copyAfter = upTo(20_000);
+    if (hit(0.1) && path === '/refresh') fate.copyAfter = upTo(20_000);
     return fate;
   };
   world.server.intercept = () => {
@@ -112,7 +113,8 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
     if (kind !== 'browser' && hit(0.1)) await world.run(upTo(20 * 60_000));
     tabs = tabs.filter(({ isAlive }) => isAlive);
     if (!tabs.some(({ isFrozen }) => !isFrozen)) tabs.push(open());
-    tabs.forEach((one, index) => (one.isVisible || index === 0) && one.touch());
+    const used = tabs.find(({ isFrozen }) => !isFrozen);
+    tabs.forEach((one) => (one.isVisible || one === used) && one.touch());
     if (world.real - lastUse > 8 * 60_000 && kind === 'browser') {
       // A person who uses the page meets a network that works now and then, or the cookie runs out.
       isHealed = true;
