@@ -183,7 +183,7 @@ fn the_readme_s_routes_are_the_template_s() {
         .filter_map(|line| line.split_once('`'))
         .map(|(route, _)| route.split('?').next().unwrap_or(route).to_owned())
         .filter(|route| {
-            ["GET /", "POST /", "PUT /", "PATCH /", "DELETE /"].iter().any(|start| route.starts_with(start))
+            ["GET /", "HEAD /", "POST /", "PUT /", "PATCH /", "DELETE /"].iter().any(|start| route.starts_with(start))
         })
         .collect();
     let routes: BTreeSet<String> = functions().into_iter().flat_map(|function| function.routes).collect();
