@@ -11,6 +11,7 @@ use crate::base64url;
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::random;
+use crate::text;
 use crate::token::{Mac, MacKey, MacKeyId};
 
 /// How long a sign-up waits for its answer, and how long its link works: 24 h, in seconds.
@@ -43,11 +44,9 @@ impl VerificationCode {
         Self(digits)
     }
 
-    /// Reads a code as a person types it, spaces and hyphens between digits allowed.
+    /// Reads a code as a person types or pastes it: digits of any script, separated or not, whatever is around them.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b'-')).collect();
-        let digits: [u8; 8] = digits.try_into().ok()?;
-        digits.iter().all(u8::is_ascii_digit).then_some(Self(digits))
+        text::digits(text, 8)?.try_into().ok().map(Self)
     }
 
     /// The eight digits.
@@ -78,8 +77,10 @@ impl SignupSecret {
         Self { key_id, pending_id, secret: random::bytes() }
     }
 
-    /// Reads what [`expose`](Self::expose) writes.
+    /// Reads what [`expose`](Self::expose) writes, with white space, invisible characters and the angle brackets of a
+    /// mailed link around it.
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text::trim(text).trim_matches(['<', '>']);
         let bytes: [u8; 40] = base64url::decode_array(text)?;
         let (key_id, rest) = bytes.split_at(8);
         let (pending_id, secret) = rest.split_at(16);
@@ -227,15 +228,41 @@ mod tests {
 
     #[test]
     fn a_code_is_read_as_people_type_it() {
-        for text in ["12345678", "1234 5678", " 1234-5678 "] {
+        for text in [
+            "12345678",
+            "1234 5678",
+            " 1234-5678 ",
+            "12345678\n",
+            "\u{feff}12345678\u{200b}",
+            "12\u{a0}34\u{2009}56\t78",
+            "123.456.78",
+            "1234\u{2013}5678",
+            "1\u{200d}2345678",
+            "１２３４５６７８",
+            "١٢٣٤٥٦٧٨",
+            "۱۲۳۴ ۵۶۷۸",
+            "१२३४५६७८",
+        ] {
             assert_eq!(
                 VerificationCode::parse(text).as_ref().map(VerificationCode::as_str),
                 Some("12345678"),
                 "{text}"
             );
         }
-        for text in ["", "1234567", "123456789", "1234567a", "１２３４５６７８"] {
+        for text in ["", "1234567", "123456789", "1234567a", "1234567²", "12345678/", "一二三四五六七八", "+12345678"] {
             assert_eq!(VerificationCode::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pasted_secret_is_read() {
+        let secret = SignupSecret::random(MacKey::random().id(), PendingId::random());
+        let text = secret.expose();
+        for pasted in [format!(" {text}\r\n"), format!("{text}>"), format!("<{text}>"), format!("\u{200b}{text}\u{a0}")] {
+            assert_eq!(SignupSecret::parse(&pasted), Some(secret.clone()), "{pasted:?}");
+        }
+        for other in [format!("{text}="), format!("{} {}", &text[..9], &text[9..]), format!("{text}.")] {
+            assert_eq!(SignupSecret::parse(&other), None, "{other:?}");
         }
     }
 
