@@ -187,7 +187,7 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let SignupRequest { username, email, password, locale, client } = json::parse(request)?;
     let username = Username::parse(&username)?;
     let email = EmailAddress::parse(&email)?;
-    let password = password.to_store(deps.config.password_min_length, &username, &email)?;
+    let password = password.to_store(deps.config.password_min_length, &username, &email, &deps.config.service_name)?;
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 
