@@ -137,10 +137,47 @@ const MAX_AROUND: usize = 6;
 
 /// With a year they are the commonest answer to «change your password».
 const CALENDAR: [&str; 41] = [
-    "spring", "summer", "autumn", "fall", "winter", "season", "january", "february", "march", "april", "may", "june",
-    "july", "august", "september", "october", "november", "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug",
-    "sep", "sept", "oct", "nov", "dec", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
-    "봄", "여름", "가을", "겨울",
+    "spring",
+    "summer",
+    "autumn",
+    "fall",
+    "winter",
+    "season",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "봄",
+    "여름",
+    "가을",
+    "겨울",
 ];
 
 /// What is left of a text without a few characters that are no letters before and after it, in every way; also without
@@ -219,7 +256,8 @@ fn is_tiled(text: &str, words: &[String]) -> bool {
     reached[0] = true;
     for end in 1..=text.len() {
         reached[end] = words.iter().any(|word| {
-            end.checked_sub(word.len()).is_some_and(|start| reached[start] && text.as_bytes()[start..end] == *word.as_bytes())
+            end.checked_sub(word.len())
+                .is_some_and(|start| reached[start] && text.as_bytes()[start..end] == *word.as_bytes())
         });
     }
     !text.is_empty() && reached[text.len()]
@@ -296,10 +334,30 @@ mod tests {
     #[test]
     fn plain_variations_of_what_everybody_tries_are_refused() {
         for text in [
-            "P@ssw0rd1", "Password2026!", "p455w0rd", "pa$$w0rd!!", "passw0rd", "Summer2026", "summer2026!", "2026Winter",
-            "March2026", "Dec2025!!", "여름2026!!", "Dragon123!", "!monkey2024", "letmein!!", "passwordpassword",
-            "Qwertyuiop123!", "password12345678901234", "1234567890123", "0987654321098", "abcdefghijklmn", "99999999",
-            "W3lc0me1", "adm1n1strat0r", "iloveyou<3",
+            "P@ssw0rd1",
+            "Password2026!",
+            "p455w0rd",
+            "pa$$w0rd!!",
+            "passw0rd",
+            "Summer2026",
+            "summer2026!",
+            "2026Winter",
+            "March2026",
+            "Dec2025!!",
+            "여름2026!!",
+            "Dragon123!",
+            "!monkey2024",
+            "letmein!!",
+            "passwordpassword",
+            "Qwertyuiop123!",
+            "password12345678901234",
+            "1234567890123",
+            "0987654321098",
+            "abcdefghijklmn",
+            "99999999",
+            "W3lc0me1",
+            "adm1n1strat0r",
+            "iloveyou<3",
         ] {
             assert!(is_refused(text), "{text}");
         }
@@ -308,9 +366,26 @@ mod tests {
     #[test]
     fn what_is_about_the_user_or_the_service_is_refused() {
         for text in [
-            "ann.oneil1", "Ann-Oneil!", "annoneil", "oneil2026", "OneilOneil", "oneil.ann", "@nn.0n3il", "2026ann.oneil!",
-            "ann.lives.here", "AnnLivesHere1", "lives.here", "ann.lives.here@example.com", "ann.lives.here@example.com1",
-            "example1!", "Blue Door", "bluedoor", "BlueDoor1", "8lueD00r!", "blue_door_2026", "bluedoorbluedoor",
+            "ann.oneil1",
+            "Ann-Oneil!",
+            "annoneil",
+            "oneil2026",
+            "OneilOneil",
+            "oneil.ann",
+            "@nn.0n3il",
+            "2026ann.oneil!",
+            "ann.lives.here",
+            "AnnLivesHere1",
+            "lives.here",
+            "ann.lives.here@example.com",
+            "ann.lives.here@example.com1",
+            "example1!",
+            "Blue Door",
+            "bluedoor",
+            "BlueDoor1",
+            "8lueD00r!",
+            "blue_door_2026",
+            "bluedoorbluedoor",
         ] {
             assert!(is_refused(text), "{text}");
         }
@@ -322,7 +397,9 @@ mod tests {
     #[test]
     fn a_name_that_comes_later_is_compared_too() {
         let name = Username::parse("Marie.Curie").expect("a name");
-        for (text, expected) in [("marie.curie", true), ("MarieCurie1!", true), ("curie2026", true), ("radium and polonium", false)] {
+        for (text, expected) in
+            [("marie.curie", true), ("MarieCurie1!", true), ("curie2026", true), ("radium and polonium", false)]
+        {
             assert_eq!(CandidatePassword::new(text.to_owned()).is_made_of(&name), expected, "{text}");
         }
         let guesses: Vec<_> = Password::guesses_from(&name).map(|guess| guess.0.clone()).collect();
@@ -360,8 +437,8 @@ mod tests {
     }
 
     const WORDS: [&str; 16] = [
-        "correct", "horse", "battery", "staple", "orbit", "velvet", "cactus", "harbor", "seven", "quiet", "llama", "tulip",
-        "summer", "dragon", "password", "monkey",
+        "correct", "horse", "battery", "staple", "orbit", "velvet", "cactus", "harbor", "seven", "quiet", "llama",
+        "tulip", "summer", "dragon", "password", "monkey",
     ];
 
     #[test]

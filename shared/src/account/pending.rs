@@ -249,7 +249,8 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", "1234567", "123456789", "1234567a", "1234567²", "12345678/", "一二三四五六七八", "+12345678"] {
+        for text in ["", "1234567", "123456789", "1234567a", "1234567²", "12345678/", "一二三四五六七八", "+12345678"]
+        {
             assert_eq!(VerificationCode::parse(text), None, "{text}");
         }
     }
@@ -258,7 +259,8 @@ mod tests {
     fn a_pasted_secret_is_read() {
         let secret = SignupSecret::random(MacKey::random().id(), PendingId::random());
         let text = secret.expose();
-        for pasted in [format!(" {text}\r\n"), format!("{text}>"), format!("<{text}>"), format!("\u{200b}{text}\u{a0}")] {
+        for pasted in [format!(" {text}\r\n"), format!("{text}>"), format!("<{text}>"), format!("\u{200b}{text}\u{a0}")]
+        {
             assert_eq!(SignupSecret::parse(&pasted), Some(secret.clone()), "{pasted:?}");
         }
         for other in [format!("{text}="), format!("{} {}", &text[..9], &text[9..]), format!("{text}.")] {

@@ -49,7 +49,15 @@ fn form(name: &str) -> String {
 
 /// With letters for the digits that stand for them; `0` and `1` look like theirs anyway.
 fn unleet(name: &str) -> String {
-    name.chars().map(|c| match c { '3' => 'e', '4' => 'a', '5' => 's', '7' => 't', c => c }).collect()
+    name.chars()
+        .map(|c| match c {
+            '3' => 'e',
+            '4' => 'a',
+            '5' => 's',
+            '7' => 't',
+            c => c,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -64,15 +72,50 @@ mod tests {
     #[test]
     fn names_that_speak_for_the_service_are_reserved() {
         for name in [
-            "admin", "ADMIN", "AdmIn", "admın", "admin1", "1admin", "admin_2026", "ad.min", "4dmin", "adm1n", "supp0rt",
-            "Support-Team", "noreply", "no-reply", "mailer-daemon", "r00t", "latchkey", "latchkey.support", "ｒｏｏｔ",
-            "bluedoor", "Blue_Door", "BlueDoor24", "bluedoor-official", "hr1", "customersuccess", "Поддержка",
+            "admin",
+            "ADMIN",
+            "AdmIn",
+            "admın",
+            "admin1",
+            "1admin",
+            "admin_2026",
+            "ad.min",
+            "4dmin",
+            "adm1n",
+            "supp0rt",
+            "Support-Team",
+            "noreply",
+            "no-reply",
+            "mailer-daemon",
+            "r00t",
+            "latchkey",
+            "latchkey.support",
+            "ｒｏｏｔ",
+            "bluedoor",
+            "Blue_Door",
+            "BlueDoor24",
+            "bluedoor-official",
+            "hr1",
+            "customersuccess",
+            "Поддержка",
         ] {
             assert!(contains(name), "{name}");
         }
         for name in [
-            "ann", "adminah", "rooth", "supporter", "teamwork", "blue", "door", "ann-support", "helpful", "12345", "rob",
-            "민수김", "chris", "1ann2",
+            "ann",
+            "adminah",
+            "rooth",
+            "supporter",
+            "teamwork",
+            "blue",
+            "door",
+            "ann-support",
+            "helpful",
+            "12345",
+            "rob",
+            "민수김",
+            "chris",
+            "1ann2",
         ] {
             assert!(!contains(name), "{name}");
         }

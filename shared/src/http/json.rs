@@ -169,7 +169,9 @@ mod tests {
     #[test]
     fn null_hides_neither_a_duplicate_nor_an_unknown_field() {
         for body in [
-            r#"{"name":null,"name":null}"#, r#"{"name":"a","name":null}"#, r#"{"name":null,"n\u0061me":"a"}"#,
+            r#"{"name":null,"name":null}"#,
+            r#"{"name":"a","name":null}"#,
+            r#"{"name":null,"n\u0061me":"a"}"#,
             r#"{"nested":{"flag":null,"flag":true}}"#,
         ] {
             let detail = invalid::<Sample>(body);
@@ -215,10 +217,14 @@ mod tests {
 
     #[test]
     fn takes_json_however_its_type_is_spelled() {
-        for content_type in
-            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"",
-            "application/json; charset=utf8", "application/json; Charset='UTF8'", "application/json;charset=US-ASCII"]
-        {
+        for content_type in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/json; charset=utf8",
+            "application/json; Charset='UTF8'",
+            "application/json;charset=US-ASCII",
+        ] {
             let sample: Sample = parse(&request(content_type, r#"{"name":"ann","tags":[]}"#)).expect(content_type);
             assert_eq!((sample.name.as_str(), sample.tags.len()), ("ann", 0));
         }
