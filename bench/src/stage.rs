@@ -99,6 +99,8 @@ impl Stage {
                 ("AWS_ENDPOINT_URL_SESV2", self.ses.as_str()),
                 ("AWS_REGION", "us-east-1"),
                 ("AWS_DEFAULT_REGION", "us-east-1"),
+                ("AWS_ENDPOINT_URL_LAMBDA", self.stack.lambda_endpoint()),
+                ("AWS_SESSION_TOKEN", self.stack.secret().reveal()),
                 ("AWS_ACCESS_KEY_ID", "local"),
                 ("AWS_SECRET_ACCESS_KEY", "local"),
                 ("AWS_LAMBDA_FUNCTION_NAME", "function"),

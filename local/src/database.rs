@@ -1,29 +1,39 @@
 //! An embedded DynamoDB on a loopback port of its own, and the tables that the template asks for.
 //!
-//! SQLite blocks, so the database has a thread and a runtime to itself. It verifies no signatures and allows any
-//! origin: its port is not told to anyone but the functions.
+//! SQLite blocks, so the database has a thread and a runtime to itself. It is called in-process, and the port is ours:
+//! dynoxide's own server verifies no credentials and answers pages of every origin.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
     TimeToLiveStatus,
 };
-use aws_sdk_dynamodb::{Client, Config};
-use shared::aws::Aws;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use dynoxide::DynoxideError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::secret::Secret;
 use crate::template::Table;
 
 /// How often items past their TTL are removed. DynamoDB takes days, so nothing may depend on it.
 const SWEEP: Duration = Duration::from_mins(1);
+
+/// The largest request that DynamoDB takes.
+const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
 /// The database cannot be used.
 #[derive(Debug, Error)]
@@ -45,33 +55,40 @@ pub enum DatabaseError {
 #[derive(Debug)]
 pub struct Database {
     endpoint: String,
+    secret: Secret,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Database {
-    /// Starts a database: in a file of `directory`, or in memory; on any port of loopback.
+    /// Starts a database: in a file of `directory`, or in memory; on any port of loopback, with a secret of its own.
     pub async fn start(directory: Option<&Path>) -> Result<Self, DatabaseError> {
-        Self::listen(directory, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+        Self::listen(directory, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Secret::random()).await
     }
 
-    /// Starts a database that listens at an address.
-    pub async fn listen(directory: Option<&Path>, address: SocketAddr) -> Result<Self, DatabaseError> {
+    /// Starts a database that listens at an address, and answers whoever holds the secret.
+    pub async fn listen(directory: Option<&Path>, address: SocketAddr, secret: Secret) -> Result<Self, DatabaseError> {
         let path = directory.map(|directory| directory.join("dynamodb.sqlite"));
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
+        let wanted = secret.clone();
         let thread = std::thread::Builder::new()
             .name("dynamodb".to_owned())
-            .spawn(move || serve(path.as_deref(), address, ready, stopped))
+            .spawn(move || serve(path.as_deref(), address, &wanted, ready, stopped))
             .map_err(|error| DatabaseError::Start(error.to_string()))?;
         let address = started.await.unwrap_or_else(|_| Err("its thread ended".to_owned()));
         let address = address.map_err(DatabaseError::Start)?;
-        Ok(Self { endpoint: format!("http://{address}"), stop: Some(stop), thread: Some(thread) })
+        Ok(Self { endpoint: format!("http://{address}"), secret, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// What its callers have to hold.
+    pub const fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// Stops it, and waits until its file is closed.
@@ -86,7 +103,7 @@ impl Database {
 
 type Ready = oneshot::Sender<Result<SocketAddr, String>>;
 
-fn serve(path: Option<&Path>, address: SocketAddr, ready: Ready, stopped: oneshot::Receiver<()>) {
+fn serve(path: Option<&Path>, address: SocketAddr, secret: &Secret, ready: Ready, stopped: oneshot::Receiver<()>) {
     let database = match path {
         Some(path) => dynoxide::Database::new(&path.to_string_lossy()),
         None => dynoxide::Database::memory(),
@@ -99,20 +116,75 @@ fn serve(path: Option<&Path>, address: SocketAddr, ready: Ready, stopped: onesho
     };
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::bind(address).await;
-        let listener = match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
-            Ok((address, listener)) => {
-                let _ = ready.send(Ok(address));
-                listener
-            }
+        let (address, listener) = match listener.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok(bound) => bound,
             Err(error) => return drop(ready.send(Err(error.to_string()))),
         };
         let sweeper = tokio::spawn(sweep(database.clone()));
+        let router = Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_REQUEST));
+        let router = secret.guard(router.with_state(database), address);
+        let _ = ready.send(Ok(address));
         let stopped = async { drop(stopped.await) };
-        if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stopped).await {
-            tracing::error!(error, "the embedded database stopped");
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            tracing::error!(%error, "the embedded database stopped");
         }
         sweeper.abort();
     });
+}
+
+/// DynamoDB's protocol: JSON, with the operation in `X-Amz-Target` as `DynamoDB_20120810.GetItem`.
+async fn answer(State(database): State<dynoxide::Database>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let operation = target.split_once('.').map_or("", |(_, operation)| operation);
+    let (status, body) = match run(&database, operation, &body) {
+        Some(Ok(output)) => (StatusCode::OK, output),
+        Some(Err(error)) => {
+            let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, error.to_json())
+        }
+        None => {
+            let unknown = r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#;
+            (StatusCode::BAD_REQUEST, unknown.to_owned())
+        }
+    };
+    (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
+}
+
+/// Runs an operation; `None` for one that there is not.
+fn run(database: &dynoxide::Database, operation: &str, input: &[u8]) -> Option<Result<String, DynoxideError>> {
+    Some(match operation {
+        "BatchGetItem" => call(input, |input| database.batch_get_item(input)),
+        "BatchWriteItem" => call(input, |input| database.batch_write_item(input)),
+        "CreateTable" => call(input, |input| database.create_table(input)),
+        "DeleteItem" => call(input, |input| database.delete_item(input)),
+        "DeleteTable" => call(input, |input| database.delete_table(input)),
+        "DescribeStream" => call(input, |input| database.describe_stream(input)),
+        "DescribeTable" => call(input, |input| database.describe_table(input)),
+        "DescribeTimeToLive" => call(input, |input| database.describe_time_to_live(input)),
+        "GetItem" => call(input, |input| database.get_item(input)),
+        "GetRecords" => call(input, |input| database.get_records(input)),
+        "GetShardIterator" => call(input, |input| database.get_shard_iterator(input)),
+        "ListStreams" => call(input, |input| database.list_streams(input)),
+        "ListTables" => call(input, |input| database.list_tables(input)),
+        "PutItem" => call(input, |input| database.put_item(input)),
+        "Query" => call(input, |input| database.query(input)),
+        "Scan" => call(input, |input| database.scan(input)),
+        "TransactGetItems" => call(input, |input| database.transact_get_items(input)),
+        "TransactWriteItems" => call(input, |input| database.transact_write_items(input)),
+        "UpdateItem" => call(input, |input| database.update_item(input)),
+        "UpdateTable" => call(input, |input| database.update_table(input)),
+        "UpdateTimeToLive" => call(input, |input| database.update_time_to_live(input)),
+        _ => return None,
+    })
+}
+
+fn call<I: DeserializeOwned, O: Serialize>(
+    input: &[u8],
+    operation: impl FnOnce(I) -> Result<O, DynoxideError>,
+) -> Result<String, DynoxideError> {
+    let input =
+        serde_json::from_slice(input).map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
+    serde_json::to_string(&operation(input)?).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
 async fn sweep(database: dynoxide::Database) {
@@ -126,19 +198,12 @@ async fn sweep(database: dynoxide::Database) {
 }
 
 /// A client of the database at `endpoint`, for what no function does.
-pub fn client(endpoint: &str) -> Client {
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-        .http_client(Aws::local(endpoint, endpoint).http_client())
-        .endpoint_url(endpoint);
-    Client::from_conf(config.build())
+pub fn client(endpoint: &str, secret: &Secret) -> Client {
+    secret.aws(endpoint, endpoint, endpoint).dynamodb()
 }
 
-/// Makes the tables that are not there yet in the database at `endpoint`.
-pub async fn create_tables(endpoint: &str, tables: &[Table]) -> Result<(), DatabaseError> {
-    let client = &client(endpoint);
+/// Makes the tables that are not there yet in a client's database.
+pub(crate) async fn create_tables(client: &Client, tables: &[Table]) -> Result<(), DatabaseError> {
     for table in tables {
         let failed = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
         create_table(client, table).await.map_err(failed)?;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use shared::aws::Aws;
 use shared::clock::Clock;
 use shared::concurrency::Concurrency;
-use shared::config::{Config, ConfigError};
+use shared::config::{ConfigError, Environment};
 use shared::runtime::{Endpoint, Platform};
 use thiserror::Error;
 
@@ -74,12 +74,15 @@ impl Functions {
             let function = match extra.get(folder) {
                 Some(function) => Function::Extra(Arc::clone(function)),
                 None => {
-                    let config = Config::from_vars(|name| environment.get(name).cloned())
-                        .map_err(|source| FunctionError::Config { folder: folder.clone(), source })?;
+                    let variables = environment.clone();
+                    let environment = Environment::new(move |name| variables.get(name).cloned());
                     // As roles do in the cloud, credentials tell who asks.
                     let aws = aws.clone().with_access_key_id(folder);
-                    let platform = Platform::new(config, clock.clone(), aws, Concurrency::Many);
-                    compose(folder, &platform).ok_or_else(|| FunctionError::Unknown(folder.clone()))?
+                    let composed = Platform::new(environment, clock.clone(), aws, Concurrency::Many)
+                        .and_then(|platform| compose(folder, &platform));
+                    let composed =
+                        composed.map_err(|source| FunctionError::Config { folder: folder.clone(), source })?;
+                    composed.ok_or_else(|| FunctionError::Unknown(folder.clone()))?
                 }
             };
             functions.insert(folder.clone(), function);
@@ -114,22 +117,23 @@ impl fmt::Debug for Functions {
 }
 
 /// The function of a folder. A new crate in `functions/` gets its line here.
-fn compose(folder: &str, platform: &Platform) -> Option<Function> {
-    let endpoint = match folder {
-        "authorizer" => return Some(event_function(authorizer::Deps::new(platform), authorizer::authorize)),
-        "jwks" => jwks::service(platform),
-        "login" => login::service(platform),
-        "logout" => logout::service(platform),
-        "mail-events" => return Some(event_function(mail_events::Deps::new(platform), mail_events::receive)),
-        "me" => me::service(platform),
-        "refresh" => refresh::service(platform),
-        "rotate-keys" => return Some(event_function(rotate_keys::Deps::new(platform), rotate_keys::rotate)),
-        "sessions" => sessions::service(platform),
-        "signup" => signup::service(platform),
-        "verify" => verify::service(platform),
-        _ => return None,
+fn compose(folder: &str, platform: &Platform) -> Result<Option<Function>, ConfigError> {
+    let function = match folder {
+        "authorizer" => event_function(authorizer::Deps::new(platform)?, authorizer::authorize),
+        "jwks" => Function::Http(jwks::service(platform)?),
+        "login" => Function::Http(login::service(platform)?),
+        "logout" => Function::Http(logout::service(platform)?),
+        "mail-events" => event_function(mail_events::Deps::new(platform)?, mail_events::receive),
+        "me" => Function::Http(me::service(platform)?),
+        "refresh" => Function::Http(refresh::service(platform)?),
+        "renew" => event_function(renew::Deps::new(platform)?, renew::renew),
+        "rotate-keys" => event_function(rotate_keys::Deps::new(platform)?, rotate_keys::rotate),
+        "sessions" => Function::Http(sessions::service(platform)?),
+        "signup" => Function::Http(signup::service(platform)?),
+        "verify" => Function::Http(verify::service(platform)?),
+        _ => return Ok(None),
     };
-    Some(Function::Http(endpoint))
+    Ok(Some(function))
 }
 
 fn invoke_http(endpoint: Endpoint, event: Value) -> Answering<Result<Value, String>> {

@@ -31,6 +31,8 @@ const MAX_DRAINED: usize = 64 * 1024 * 1024;
 /// What the gateway answers with.
 pub(crate) struct Gateway {
     pub(crate) port: u16,
+    /// One more name that it is reached by.
+    pub(crate) host: Option<String>,
     pub(crate) stack: Stack,
     pub(crate) functions: Functions,
     pub(crate) mailbox: Mailbox,
@@ -48,8 +50,13 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    if !is_own_host(request.headers(), gateway.port) {
-        return message(StatusCode::FORBIDDEN, "Forbidden");
+    match host(request.headers(), gateway.port, gateway.host.as_deref()) {
+        Host::Foreign => return message(StatusCode::FORBIDDEN, "Forbidden"),
+        Host::Address if is_for_page(&request) => {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            return Redirect::temporary(&format!("http://localhost:{}{path}", gateway.port)).into_response();
+        }
+        Host::Address | Host::Name => {}
     }
     let origin = request.headers().get("origin").cloned();
     let cors = &gateway.stack.cors;
@@ -178,10 +185,40 @@ fn page(html: impl Into<String>) -> Response {
     ([("content-security-policy", policy), ("cache-control", "no-store")], Html(html)).into_response()
 }
 
-/// Whether a request was meant for this machine: a page elsewhere may have its own name point here (DNS rebinding).
-fn is_own_host(headers: &HeaderMap, port: u16) -> bool {
-    let Some(host) = headers.get("host").and_then(|host| host.to_str().ok()) else { return false };
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == format!("{name}:{port}"))
+/// How a request names the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    /// `localhost`, or the name that was given.
+    Name,
+    /// An address of loopback.
+    Address,
+    /// Anything else: a page elsewhere may have its own name point here (DNS rebinding).
+    Foreign,
+}
+
+fn host(headers: &HeaderMap, port: u16, given: Option<&str>) -> Host {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is = |name: &str| host.eq_ignore_ascii_case(&format!("{name}:{port}"));
+    if is("localhost") || given.is_some_and(|given| is(given) || host.eq_ignore_ascii_case(given)) {
+        Host::Name
+    } else if is("127.0.0.1") || is("[::1]") {
+        Host::Address
+    } else {
+        Host::Foreign
+    }
+}
+
+/// Whether a browser is to show the answer. The API's own origin is at `localhost`: at an address, a page would be of
+/// another one, without its cookies, and be refused.
+fn is_for_page(request: &Request) -> bool {
+    let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    is_read && (accept.contains("text/html") || is_page(request.uri().path()))
+}
+
+/// Whether that is a page of the stack's own.
+fn is_page(path: &str) -> bool {
+    matches!(path, "/" | "/_local/mail" | "/_local/docs" | "/_local/docs/")
 }
 
 /// The route for a request: the most specific one, as API Gateway prefers.
@@ -253,6 +290,8 @@ fn add_cors(headers: &mut HeaderMap, cors: &Cors, origin: &HeaderValue) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn parameters(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
@@ -272,17 +311,23 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machines_names_are_served() {
-        let served = |host: &str| {
-            is_own_host(
-                &HeaderMap::from_iter([("host".parse().expect("a name"), host.parse().expect("a value"))]),
-                3000,
-            )
+    fn only_this_machine_s_names_are_served() {
+        let named = |name: &str, given: Option<&str>| {
+            host(&HeaderMap::from_iter([(header::HOST, name.parse().expect("a value"))]), 3000, given)
         };
-        assert!(served("localhost:3000") && served("127.0.0.1:3000") && served("[::1]:3000"));
-        for host in ["evil.test:3000", "localhost", "localhost:3001", "localhost.evil.test:3000", ""] {
-            assert!(!served(host), "{host}");
+        assert_eq!(named("localhost:3000", None), Host::Name);
+        assert_eq!(named("LocalHost:3000", None), Host::Name);
+        assert_eq!((named("127.0.0.1:3000", None), named("[::1]:3000", None)), (Host::Address, Host::Address));
+        for name in ["evil.test:3000", "localhost", "localhost:3001", "localhost.evil.test:3000", "10.0.2.2:3000", ""] {
+            assert_eq!(named(name, None), Host::Foreign, "{name}");
         }
-        assert!(!is_own_host(&HeaderMap::new(), 3000));
+        assert_eq!(host(&HeaderMap::new(), 3000, None), Host::Foreign);
+
+        let given = Some("10.0.2.2");
+        assert_eq!((named("10.0.2.2:3000", given), named("10.0.2.2", given)), (Host::Name, Host::Name));
+        assert_eq!(named("localhost:3000", given), Host::Name);
+        for name in ["evil.test:3000", "10.0.2.2.evil.test:3000", "10.0.2.2:3001", "10.0.2.20:3000", ""] {
+            assert_eq!(named(name, given), Host::Foreign, "{name}");
+        }
     }
 }

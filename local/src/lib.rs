@@ -4,12 +4,15 @@
 //! `lambda_http`'s own codec, and reach the database and the mailbox by the same calls as AWS.
 
 pub mod database;
+mod endpoint_file;
 mod event;
 pub mod functions;
 mod gateway;
+mod lambda_service;
 pub mod mailbox;
 pub mod openapi;
 mod pages;
+pub mod secret;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -20,7 +23,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::json;
-use shared::aws::Aws;
 use shared::clock::Clock;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -28,16 +30,21 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use database::{Database, DatabaseError};
+use endpoint_file::EndpointFile;
 pub use functions::ExtraFunction;
 use functions::{FunctionError, Functions};
 use gateway::Gateway;
+use lambda_service::LambdaService;
 use mailbox::Mailbox;
+use secret::Secret;
 use template::{Template, TemplateError};
 
 /// The port of DynamoDB for functions in containers, as in `events/env.json`.
 pub const DYNAMODB_PORT: u16 = 8000;
 /// The port of SES for functions in containers, as in `events/env.json`.
 pub const SES_PORT: u16 = 8005;
+/// The port of the Lambda service likewise.
+pub const LAMBDA_PORT: u16 = 8006;
 
 /// How long a stop waits for requests in flight.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -49,7 +56,8 @@ const PORT_ATTEMPTS: u32 = 16;
 pub enum Storage {
     /// Nowhere.
     Memory,
-    /// In a directory, which is made with mode 0700 if it is not there.
+    /// In a directory, which is made with mode 0700 if it is not there. While the stack runs, `endpoint.json` in it
+    /// tells how to reach DynamoDB.
     Directory(PathBuf),
 }
 
@@ -63,9 +71,14 @@ pub struct Options {
     pub parameters: Vec<(String, String)>,
     /// Another DynamoDB than the embedded one.
     pub dynamodb_endpoint: Option<String>,
-    /// Where DynamoDB and SES listen, for functions in containers: [`DYNAMODB_PORT`] and [`SES_PORT`] of this address.
-    /// `None`: any ports of loopback, told to nobody.
+    /// What callers of DynamoDB and SES have to hold.
+    pub secret: Secret,
+    /// Where DynamoDB, SES and the Lambda service listen, for functions in containers: [`DYNAMODB_PORT`], [`SES_PORT`] and
+    /// [`LAMBDA_PORT`] of this address.
+    /// `None`: any ports of loopback.
     pub endpoints_at: Option<IpAddr>,
+    /// One more name that the gateway is reached by, beside those of this machine.
+    pub host: Option<String>,
     /// The time.
     pub clock: Clock,
     /// The template; `None`: `template.yaml` in the current directory, else the workspace's.
@@ -75,14 +88,16 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// In memory, on any port, by the system's clock.
+    /// In memory, on any port, by the system's clock, with a secret of its own.
     fn default() -> Self {
         Self {
             port: 0,
             storage: Storage::Memory,
             parameters: Vec::new(),
             dynamodb_endpoint: None,
+            secret: Secret::random(),
             endpoints_at: None,
+            host: None,
             clock: Clock::system(),
             template: None,
             extra_functions: Vec::new(),
@@ -144,12 +159,16 @@ pub struct LocalStack {
     functions: Functions,
     mailbox: Mailbox,
     dynamodb_endpoint: String,
+    lambda_endpoint: String,
     ses_endpoint: String,
+    secret: Secret,
     database: Option<Database>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
-    mail_server: JoinHandle<()>,
+    endpoint_servers: [JoinHandle<()>; 2],
     schedule: JoinHandle<()>,
+    // Dropped in this order: the file goes while the directory is still claimed.
+    endpoint_file: Option<EndpointFile>,
     _lock: Option<File>,
 }
 
@@ -168,23 +187,34 @@ impl LocalStack {
             Storage::Directory(directory) => Some(directory.as_path()),
         };
         let lock = directory.map(claim).transpose()?;
+        let secret = options.secret;
         let database = match options.dynamodb_endpoint {
             Some(_) => None,
-            None => Some(Database::listen(directory, endpoint(options.endpoints_at, DYNAMODB_PORT)).await?),
+            None => {
+                let address = endpoint(options.endpoints_at, DYNAMODB_PORT);
+                Some(Database::listen(directory, address, secret.clone()).await?)
+            }
         };
         let embedded = || database.as_ref().map(|database| database.endpoint().to_owned());
         let dynamodb_endpoint = options.dynamodb_endpoint.or_else(embedded).unwrap_or_default();
         let mailbox = Mailbox::open(directory, options.clock.clone()).map_err(io("the mailbox"))?;
         let ses_address = endpoint(options.endpoints_at, SES_PORT);
-        let (ses_endpoint, mail_server) = mailbox.serve(ses_address).await.map_err(io("the mail endpoint"))?;
+        let (ses_endpoint, mail_server) = mailbox.serve(ses_address, &secret).await.map_err(io("the mail endpoint"))?;
 
-        let aws = Aws::local(&dynamodb_endpoint, &ses_endpoint);
-        database::create_tables(&dynamodb_endpoint, &stack.tables).await?;
+        let lambda_service = LambdaService::default();
+        let lambda_address = endpoint(options.endpoints_at, LAMBDA_PORT);
+        let (lambda_endpoint, lambda_server) =
+            lambda_service.serve(lambda_address, &secret).await.map_err(io("the Lambda endpoint"))?;
+
+        let aws = secret.aws(&dynamodb_endpoint, &lambda_endpoint, &ses_endpoint);
+        database::create_tables(&database::client(&dynamodb_endpoint, &secret), &stack.tables).await?;
         let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
+        lambda_service.deploy(functions.clone(), stack.function_names.clone());
         invoke_scheduled(&functions, &stack.scheduled).await;
         let schedule = tokio::spawn(repeat_scheduled(functions.clone(), stack.scheduled.clone()));
         let gateway = Gateway {
             port,
+            host: options.host,
             stack,
             functions: functions.clone(),
             mailbox: mailbox.clone(),
@@ -205,17 +235,21 @@ impl LocalStack {
             })
         });
         let servers = servers.collect();
+        let endpoint_file = directory.map(|directory| EndpointFile::write(directory, &dynamodb_endpoint, &secret));
         Ok(Self {
             url,
             functions,
             mailbox,
             dynamodb_endpoint,
+            lambda_endpoint,
             ses_endpoint,
+            secret,
             database,
             stop,
             servers,
-            mail_server,
+            endpoint_servers: [mail_server, lambda_server],
             schedule,
+            endpoint_file: endpoint_file.transpose().map_err(io("the endpoint's file"))?,
             _lock: lock,
         })
     }
@@ -240,13 +274,24 @@ impl LocalStack {
         &self.dynamodb_endpoint
     }
 
+    /// Where the Lambda service listens.
+    pub fn lambda_endpoint(&self) -> &str {
+        &self.lambda_endpoint
+    }
+
     /// Where SES listens.
     pub fn ses_endpoint(&self) -> &str {
         &self.ses_endpoint
     }
 
+    /// What callers of DynamoDB and SES have to hold.
+    pub const fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// Finishes the requests in flight, if they end soon, and stops.
     pub async fn shutdown(self) {
+        drop(self.endpoint_file);
         let _ = self.stop.send(true);
         for mut server in self.servers {
             // A client that never finishes its request does not keep the stack running.
@@ -254,7 +299,9 @@ impl LocalStack {
                 server.abort();
             }
         }
-        self.mail_server.abort();
+        for server in self.endpoint_servers {
+            server.abort();
+        }
         self.schedule.abort();
         drop(self.functions);
         if let Some(database) = self.database {

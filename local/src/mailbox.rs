@@ -1,6 +1,7 @@
 //! SES v2's `SendEmail`, and the mailbox that keeps what it brings.
 //!
-//! The functions reach it by the same calls as SES, on a port of its own; people read it at `/_local/mail`.
+//! The functions reach it by the same calls as SES, on a port of its own that wants the secret of the run; people read
+//! it at `/_local/mail`.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -17,6 +18,8 @@ use axum::routing::post;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::clock::Clock;
+
+use crate::secret::Secret;
 
 /// How many mails are kept; the oldest go first.
 const CAPACITY: usize = 1_000;
@@ -78,11 +81,17 @@ impl Mailbox {
         self.lock().failures = count;
     }
 
-    /// Listens for SES calls at an address, until the returned handle is aborted.
-    pub async fn serve(&self, address: SocketAddr) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
+    /// Listens for SES calls of the secret's holders at an address, until the returned handle is aborted.
+    pub async fn serve(
+        &self,
+        address: SocketAddr,
+        secret: &Secret,
+    ) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
         let listener = tokio::net::TcpListener::bind(address).await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let endpoint = format!("http://{address}");
         let router = Router::new().route("/v2/email/outbound-emails", post(send_email)).with_state(self.clone());
+        let router = secret.guard(router, address);
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the mail endpoint stopped");

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use local::{Error, LocalStack, Options, Storage};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -33,24 +32,35 @@ struct Arguments {
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
     /// Let functions in containers reach DynamoDB and SES at this address (ports 8000 and 8005): the address of this
-    /// machine on the containers' network, which nobody else can reach. Neither asks for a password.
+    /// machine on the containers' network. Both want the `session_token` of DIR/endpoint.json as `AWS_SESSION_TOKEN`.
     #[arg(long, value_name = "ADDRESS")]
     endpoints_at: Option<IpAddr>,
+    /// One more name that the gateway is reached by: the Android emulator's 10.0.2.2, say. Others are refused.
+    #[arg(long, value_name = "NAME", value_parser = host)]
+    host: Option<String>,
     /// Print the API's description (`OpenAPI` 3.1) and stop.
     #[arg(long)]
     openapi: bool,
 }
 
-/// Logs for people, on standard error. The database's own log would call every failed condition an error.
+/// Logs for people, on standard error.
 fn log() {
-    let levels = Targets::new().with_default(LevelFilter::INFO).with_target("dynoxide", LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    tracing_subscriber::registry().with(lines).with(levels).init();
+    tracing_subscriber::registry().with(lines).with(LevelFilter::INFO).init();
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected Parameter=value")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A host as browsers name it: a name or an address, and a port where it is not the gateway's.
+fn host(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
+    if text.is_empty() || !text.chars().all(is_plain) {
+        return Err("expected a name or an address, as in 10.0.2.2".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[tokio::main]
@@ -67,6 +77,7 @@ async fn main() -> ExitCode {
         parameters: arguments.set,
         dynamodb_endpoint: arguments.dynamodb_endpoint,
         endpoints_at: arguments.endpoints_at,
+        host: arguments.host,
         ..Options::default()
     };
     match serve(options).await {

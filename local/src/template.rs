@@ -51,6 +51,8 @@ pub struct Template(Value);
 pub struct Stack {
     /// The functions, by folder.
     pub functions: BTreeMap<String, BTreeMap<String, String>>,
+    /// The folders of functions, by the name that `!Ref` gives them.
+    pub function_names: BTreeMap<String, String>,
     /// The routes of the API.
     pub routes: Vec<Route>,
     /// The folders of functions on a schedule.
@@ -141,6 +143,7 @@ impl Template {
 
         let mut stack = Stack {
             functions: BTreeMap::new(),
+            function_names: BTreeMap::new(),
             routes: Vec::new(),
             scheduled: Vec::new(),
             authorizer: None,
@@ -152,6 +155,7 @@ impl Template {
             let code = text(&properties["CodeUri"]).ok_or_else(|| unsupported(format!("{id} has no CodeUri")))?;
             let folder = code.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned();
             folders.insert(id.clone(), folder.clone());
+            stack.function_names.insert(id.clone(), folder.clone());
             let mut environment = BTreeMap::new();
             for variables in [globals, &properties["Environment"]["Variables"]] {
                 for (name, value) in variables.as_object().into_iter().flatten() {
@@ -173,10 +177,8 @@ impl Template {
             stack.cors = cors(&resolver.resolve(&properties["CorsConfiguration"])?);
             let auth = &properties["Auth"];
             if let Some(name) = auth["DefaultAuthorizer"].as_str() {
-                // `!GetAtt Function.Arn`, or SAM's own `!Ref Function.Alias`.
-                let arn = &auth["Authorizers"][name]["FunctionArn"];
-                let attribute = arn["Fn::GetAtt"].as_str().or_else(|| arn["Ref"].as_str());
-                let function = attribute.and_then(|attribute| attribute.split('.').next());
+                let arn = &auth["Authorizers"][name]["FunctionArn"]["Fn::GetAtt"];
+                let function = arn.as_str().and_then(|attribute| attribute.split('.').next());
                 let folder = function.and_then(|id| folders.get(id));
                 stack.authorizer = Some(folder.ok_or_else(|| unsupported("the authorizer is no function"))?.clone());
             }
@@ -237,7 +239,8 @@ fn broken_constraint(declaration: &Value, value: &str) -> Result<Option<String>,
         let matches =
             if is_list { value.split(',').all(|item| regex.is_match(item.trim())) } else { regex.is_match(value) };
         if !matches {
-            return Ok(Some(format!("does not match {pattern}")));
+            let words = declaration["ConstraintDescription"].as_str();
+            return Ok(Some(words.map_or_else(|| format!("does not match {pattern}"), str::to_owned)));
         }
     }
     if let Some(allowed) = declaration["AllowedValues"].as_array() {
@@ -326,6 +329,11 @@ impl Resolver<'_> {
                 let (separator, items) = (arguments[0].as_str(), arguments[1].as_array());
                 let items = items.ok_or_else(bad)?.iter().filter_map(text).collect::<Vec<_>>();
                 Ok(json!(items.join(separator.ok_or_else(bad)?)))
+            }
+            "Fn::Split" => {
+                let arguments = self.resolve(argument)?;
+                let (separator, text) = (arguments[0].as_str().ok_or_else(bad)?, arguments[1].as_str());
+                Ok(json!(text.ok_or_else(bad)?.split(separator).collect::<Vec<_>>()))
             }
             "Fn::Sub" => self.substitute(argument.as_str().ok_or_else(bad)?).map(Value::String),
             "Fn::If" => {
@@ -445,7 +453,7 @@ mod tests {
         assert_eq!(stack.functions["me"]["ALLOWED_ORIGINS"], "https://a.test,https://b.test");
         assert_eq!(stack.functions["me"]["TABLE_NAME"], "UsersTable");
         assert_eq!(stack.authorizer.as_deref(), Some("authorizer"));
-        assert_eq!(stack.cors.allow_origins, ["https://a.test", "https://b.test"]);
+        assert_eq!(stack.cors.allow_origins, ["https://none.invalid", "https://a.test", "https://b.test"]);
         assert!(stack.cors.allow_credentials);
         assert!(stack.routes.iter().any(|route| route.method == "POST" && route.path == "/signup/resend"));
         let users = stack.tables.iter().find(|table| table.name == "UsersTable").expect("the table");
@@ -461,13 +469,33 @@ mod tests {
     }
 
     #[test]
+    fn origins_of_web_views_are_the_functions_and_not_cors() {
+        for (given_origins, cors) in [
+            ("capacitor://localhost", &["https://none.invalid"][..]),
+            ("capacitor://localhost,ionic://localhost,tauri://localhost", &["https://none.invalid"]),
+            (
+                "https://a.test,tauri://localhost,http://b.test:8080",
+                &["https://none.invalid", "https://a.test", "http://b.test:8080"],
+            ),
+            ("ionic://localhost,https://a.test", &["https://none.invalid", "https://a.test"]),
+        ] {
+            let stack = real().resolve(&given(&[("AllowedOrigins", given_origins)])).expect(given_origins);
+            assert_eq!(stack.functions["me"]["ALLOWED_ORIGINS"], given_origins);
+            assert_eq!(stack.cors.allow_origins, cors, "{given_origins}");
+        }
+    }
+
+    #[test]
     fn parameters_are_checked_and_named() {
         for (pairs, expected) in [
             (&[("Nope", "1")][..], "the template has no parameter Nope"),
-            (&[("BrowserIdleTimeout", "soon")], "BrowserIdleTimeout: 'soon' is not a number"),
-            (&[("BrowserIdleTimeout", "0")], "BrowserIdleTimeout: '0' is below 1"),
+            (&[("ThrottlingRate", "fast")], "ThrottlingRate: 'fast' is not a number"),
+            (&[("ThrottlingRate", "0")], "ThrottlingRate: '0' is below 1"),
+            (&[("BrowserIdleTimeout", "soon")], "BrowserIdleTimeout: 'soon' has to be a whole number of seconds"),
             (&[("RevocationCheck", "maybe")], "is none of token, session"),
-            (&[("AppUrl", "app.test")], "AppUrl: 'app.test' does not match"),
+            (&[("AppUrl", "app.test")], "AppUrl: 'app.test' has to be an http or https URL"),
+            (&[("KmsKeyArn", "alias/mine")], "KmsKeyArn: 'alias/mine' has to be the ARN of a key"),
+            (&[("AlarmEmail", "me")], "AlarmEmail: 'me' does not match"),
         ] {
             let error = real().resolve(&given(pairs)).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");

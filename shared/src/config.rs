@@ -1,11 +1,15 @@
 //! The only reader of the environment.
 //!
-//! Each variable is a parameter of `template.yaml` in `SCREAMING_SNAKE_CASE`, set once in its `Globals`. A missing or
-//! malformed one stops the function at init, with its name: nothing is guessed.
+//! Each variable is a parameter of `template.yaml` in `SCREAMING_SNAKE_CASE`. A function reads those that it needs when it
+//! is composed, and is given no others; one that is missing or malformed stops it at init, with its name: nothing is
+//! guessed.
+
+use std::sync::Arc;
 
 use thiserror::Error;
 use url::Url;
 
+use crate::account::ReservedUsernames;
 use crate::http::origin::{ApiUrl, Origin};
 use crate::session::{KindLifetimes, Lifetimes};
 use crate::token::SigningAlgorithm;
@@ -27,165 +31,174 @@ pub enum RevocationCheck {
     Session,
 }
 
-/// The settings of one deployment.
+/// The two tables.
 #[derive(Clone, Debug)]
-pub struct Config {
-    /// The table of users, sessions and sign-ups.
-    pub table_name: String,
-    /// The table of keys.
-    pub keys_table_name: String,
+pub struct Tables {
+    /// Users, sessions and sign-ups.
+    pub users: String,
+    /// Keys.
+    pub keys: String,
+}
+
+/// Where the API is, and which pages meet it.
+#[derive(Clone, Debug)]
+pub struct Api {
     /// The API's own URL; `None`: it is taken from each event's `requestContext`.
-    pub api_url: Option<ApiUrl>,
-    /// The app's page, to which a verification by form leads.
-    pub app_url: Url,
+    pub url: Option<ApiUrl>,
     /// The app's origins beside the API's own.
     pub allowed_origins: Vec<Origin>,
     /// The `Domain` of the readable cookie `username`, so that the app's page may read it; `None`: the API's host alone.
     pub cookie_domain: Option<String>,
-    /// The sender of mails, an identity that SES has verified.
-    pub mail_from: String,
-    /// The SES configuration set that mails are sent with, so that bounces and complaints are told.
-    pub mail_configuration_set: Option<String>,
-    /// What the product calls itself in mails and pages.
-    pub service_name: String,
-    /// The fewest characters of a new password.
-    pub password_min_length: usize,
-    /// The most sessions that a user may have; a sign-in ends the oldest beyond it.
-    pub max_sessions: usize,
-    /// Seconds after which new keys take over.
-    pub key_rotation: u64,
-    /// How access tokens are signed.
-    pub signing_algorithm: SigningAlgorithm,
-    /// What the authorizer checks.
-    pub revocation_check: RevocationCheck,
-    /// How long sessions and tokens live.
-    pub lifetimes: Lifetimes,
 }
 
-impl Config {
-    /// Reads the process's environment.
+/// How mails are sent.
+#[derive(Clone, Debug)]
+pub struct MailSettings {
+    /// The sender, an identity that SES has verified.
+    pub from: String,
+    /// The SES configuration set that mails are sent with, so that bounces and complaints are reported.
+    pub configuration_set: Option<String>,
+}
+
+/// The variables of a process, or of one function of the local stack.
+#[derive(Clone)]
+pub struct Environment(Arc<Lookup>);
+
+/// The value of the variable of a name.
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+impl Environment {
+    /// This process's.
     #[expect(clippy::disallowed_methods, reason = "this is the one door for the environment")]
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_vars(|name| std::env::var(name).ok())
+    pub fn of_process() -> Self {
+        Self::new(|name| std::env::var(name).ok())
     }
 
-    /// Reads variables from wherever `lookup` finds them.
-    pub fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let vars = Vars(&lookup);
-        let app_access = vars.seconds("APP_ACCESS_TOKEN_LIFETIME")?;
-        let browser_idle = vars.seconds("BROWSER_IDLE_TIMEOUT")?;
-        Ok(Self {
-            table_name: vars.text("TABLE_NAME")?,
-            keys_table_name: vars.text("KEYS_TABLE_NAME")?,
-            api_url: vars.optional("API_URL", ApiUrl::parse)?,
-            app_url: vars.parsed("APP_URL", |text| {
-                Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
-            })?,
-            allowed_origins: vars.list("ALLOWED_ORIGINS", Origin::parse)?,
-            cookie_domain: vars.optional("COOKIE_DOMAIN", cookie_domain)?,
-            mail_from: vars.text("MAIL_FROM")?,
-            mail_configuration_set: vars.optional("MAIL_CONFIGURATION_SET", |text| Some(text.to_owned()))?,
-            service_name: vars.text("SERVICE_NAME")?,
-            password_min_length: vars
-                .parsed("PASSWORD_MIN_LENGTH", |text| text.parse().ok().filter(|length| (8..=64).contains(length)))?,
-            max_sessions: vars
-                .parsed("MAX_SESSIONS", |text| text.parse().ok().filter(|count| (1..=50).contains(count)))?,
-            key_rotation: vars.seconds("KEY_ROTATION_DAYS")?.saturating_mul(86_400),
-            signing_algorithm: vars.parsed("SIGNING_ALGORITHM", SigningAlgorithm::parse)?,
-            revocation_check: vars.parsed("REVOCATION_CHECK", |text| match text {
-                "token" => Some(RevocationCheck::Token),
-                "session" => Some(RevocationCheck::Session),
-                _ => None,
-            })?,
-            lifetimes: Lifetimes {
-                browser: KindLifetimes {
-                    access: browser_idle,
-                    idle: browser_idle,
-                    absolute: vars.seconds("BROWSER_SESSION_LIFETIME")?,
-                },
-                app: KindLifetimes {
-                    access: app_access,
-                    idle: vars.seconds("APP_IDLE_TIMEOUT")?,
-                    absolute: vars.seconds("APP_SESSION_LIFETIME")?,
-                },
-                refresh_grace: vars.parsed("REFRESH_GRACE", |text| text.parse().ok())?,
-            },
+    /// Variables from wherever `lookup` finds them.
+    pub fn new(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(lookup))
+    }
+
+    /// `TABLE_NAME`, `KEYS_TABLE_NAME`.
+    pub fn tables(&self) -> Result<Tables, ConfigError> {
+        Ok(Tables { users: self.text("TABLE_NAME")?, keys: self.text("KEYS_TABLE_NAME")? })
+    }
+
+    /// `API_URL`, `ALLOWED_ORIGINS`, `COOKIE_DOMAIN`.
+    pub fn api(&self) -> Result<Api, ConfigError> {
+        Ok(Api {
+            url: self.optional("API_URL", ApiUrl::parse)?,
+            allowed_origins: self.list("ALLOWED_ORIGINS", Origin::parse)?,
+            cookie_domain: self.optional("COOKIE_DOMAIN", cookie_domain)?,
         })
     }
-}
 
-/// Region, credentials and endpoints, as the Lambda service sets them.
-pub struct AwsEnvironment {
-    /// The region, `eu-central-1` for instance.
-    pub region: String,
-    /// Access key id, secret access key and session token of the function's role.
-    pub credentials: (String, String, Option<String>),
-    /// Another endpoint than AWS's for DynamoDB (`AWS_ENDPOINT_URL_DYNAMODB`), as `sam local` uses.
-    pub dynamodb_endpoint: Option<String>,
-    /// Another endpoint than AWS's for SES (`AWS_ENDPOINT_URL_SESV2`).
-    pub ses_endpoint: Option<String>,
-    /// Certificates, in PEM, to trust instead of Amazon's roots: those in the file that `AWS_CA_BUNDLE` names, as for
-    /// all SDKs of AWS.
-    pub ca_bundle: Option<Vec<u8>>,
-    /// The trace that the invocation under way belongs to: the Lambda runtime puts each one's there.
-    pub trace_id: fn() -> Option<String>,
-}
-
-impl AwsEnvironment {
-    /// Reads the process's environment.
-    #[expect(clippy::disallowed_methods, reason = "this is the one door for the environment")]
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_vars(|name| std::env::var(name).ok(), || std::env::var("_X_AMZN_TRACE_ID").ok())
+    /// `APP_URL`: the app's page.
+    pub fn app_url(&self) -> Result<Url, ConfigError> {
+        self.parsed("APP_URL", |text| Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https")))
     }
 
-    /// Reads variables from wherever `lookup` finds them.
-    fn from_vars(
-        lookup: impl Fn(&str) -> Option<String>,
-        trace_id: fn() -> Option<String>,
-    ) -> Result<Self, ConfigError> {
-        let vars = Vars(&lookup);
-        let given = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let endpoint = |name: &str| given(name).map(|_| vars.parsed(name, endpoint)).transpose();
-        Ok(Self {
-            region: vars.text("AWS_REGION")?,
+    /// `MAIL_FROM`, `MAIL_CONFIGURATION_SET`.
+    pub fn mail(&self) -> Result<MailSettings, ConfigError> {
+        Ok(MailSettings {
+            from: self.text("MAIL_FROM")?,
+            configuration_set: self.optional("MAIL_CONFIGURATION_SET", |text| Some(text.to_owned()))?,
+        })
+    }
+
+    /// `SERVICE_NAME`: what the product calls itself in mails and pages.
+    pub fn service_name(&self) -> Result<String, ConfigError> {
+        self.text("SERVICE_NAME")
+    }
+
+    /// `RESERVED_USERNAMES`, `SERVICE_NAME`: the names that nobody signs up under.
+    pub fn reserved_usernames(&self) -> Result<ReservedUsernames, ConfigError> {
+        Ok(ReservedUsernames::parse(&self.any("RESERVED_USERNAMES")?, &self.service_name()?))
+    }
+
+    /// `PASSWORD_MIN_LENGTH`: the fewest characters of a new password.
+    pub fn password_min_length(&self) -> Result<usize, ConfigError> {
+        self.parsed("PASSWORD_MIN_LENGTH", |text| text.parse().ok().filter(|length| (8..=64).contains(length)))
+    }
+
+    /// `MAX_SESSIONS`: the most sessions that a user may have; a sign-in ends the oldest beyond it.
+    pub fn max_sessions(&self) -> Result<usize, ConfigError> {
+        self.parsed("MAX_SESSIONS", |text| text.parse().ok().filter(|count| (1..=50).contains(count)))
+    }
+
+    /// `KEY_ROTATION_DAYS`, in seconds: when new keys take over.
+    pub fn key_rotation(&self) -> Result<u64, ConfigError> {
+        Ok(self.seconds("KEY_ROTATION_DAYS")?.saturating_mul(86_400))
+    }
+
+    /// `SIGNING_ALGORITHM`: how access tokens are signed.
+    pub fn signing_algorithm(&self) -> Result<SigningAlgorithm, ConfigError> {
+        self.parsed("SIGNING_ALGORITHM", SigningAlgorithm::parse)
+    }
+
+    /// `REVOCATION_CHECK`: what the authorizer checks.
+    pub fn revocation_check(&self) -> Result<RevocationCheck, ConfigError> {
+        self.parsed("REVOCATION_CHECK", |text| match text {
+            "token" => Some(RevocationCheck::Token),
+            "session" => Some(RevocationCheck::Session),
+            _ => None,
+        })
+    }
+
+    /// `ROTATE_KEYS_FUNCTION`: the name of the function that makes keys.
+    pub fn rotate_keys_function(&self) -> Result<String, ConfigError> {
+        self.text("ROTATE_KEYS_FUNCTION")
+    }
+
+    /// `RENEW_FUNCTION`: the name of the function that renews and ends browser sessions for whoever only reads them.
+    pub fn renew_function(&self) -> Result<String, ConfigError> {
+        self.text("RENEW_FUNCTION")
+    }
+
+    /// `LOG_CLIENT_ADDRESS`: whether log lines hold the source address and the user agent of their request.
+    pub fn log_client_address(&self) -> Result<bool, ConfigError> {
+        self.parsed("LOG_CLIENT_ADDRESS", |text| text.parse().ok())
+    }
+
+    /// `BROWSER_IDLE_TIMEOUT`, `BROWSER_SESSION_LIFETIME`, `APP_ACCESS_TOKEN_LIFETIME`, `APP_IDLE_TIMEOUT`,
+    /// `APP_SESSION_LIFETIME`, `REFRESH_GRACE`: how long sessions and tokens live, in seconds.
+    pub fn lifetimes(&self) -> Result<Lifetimes, ConfigError> {
+        let browser_idle = self.seconds("BROWSER_IDLE_TIMEOUT")?;
+        Ok(Lifetimes {
+            browser: KindLifetimes {
+                access: browser_idle,
+                idle: browser_idle,
+                absolute: self.seconds("BROWSER_SESSION_LIFETIME")?,
+            },
+            app: KindLifetimes {
+                access: self.seconds("APP_ACCESS_TOKEN_LIFETIME")?,
+                idle: self.seconds("APP_IDLE_TIMEOUT")?,
+                absolute: self.seconds("APP_SESSION_LIFETIME")?,
+            },
+            refresh_grace: self.parsed("REFRESH_GRACE", |text| text.parse().ok())?,
+        })
+    }
+
+    /// Region, credentials and endpoints, as the Lambda service sets them.
+    pub fn aws(&self) -> Result<AwsEnvironment, ConfigError> {
+        let given = |name: &str| (self.0)(name).filter(|value| !value.is_empty());
+        let endpoint = |name: &str| given(name).map(|_| self.parsed(name, endpoint)).transpose();
+        Ok(AwsEnvironment {
+            region: self.text("AWS_REGION")?,
             credentials: (
-                vars.text("AWS_ACCESS_KEY_ID")?,
-                vars.text("AWS_SECRET_ACCESS_KEY")?,
+                self.text("AWS_ACCESS_KEY_ID")?,
+                self.text("AWS_SECRET_ACCESS_KEY")?,
                 given("AWS_SESSION_TOKEN"),
             ),
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            lambda_endpoint: endpoint("AWS_ENDPOINT_URL_LAMBDA")?,
             ses_endpoint: endpoint("AWS_ENDPOINT_URL_SESV2")?,
             ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
-            trace_id,
         })
-    }
-}
-
-/// The address of a server: an origin, perhaps with a slash at its end.
-fn endpoint(text: &str) -> Option<String> {
-    Origin::parse(text.strip_suffix('/').unwrap_or(text)).map(|_| text.to_owned())
-}
-
-/// The file that a variable names.
-fn read_file(name: &str, path: &str) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| ConfigError { name: name.to_owned(), problem: format!("{path}: {error}") })
-}
-
-/// A domain for `Set-Cookie`: letters, digits, dots and hyphens, so that no attribute can be smuggled in.
-fn cookie_domain(text: &str) -> Option<String> {
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
-    plain.then(|| text.trim_start_matches('.').to_owned())
-}
-
-struct Vars<'a, L>(&'a L);
-
-impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
-    fn error<T>(name: &str, problem: impl Into<String>) -> Result<T, ConfigError> {
-        Err(ConfigError { name: name.to_owned(), problem: problem.into() })
     }
 
     fn any(&self, name: &str) -> Result<String, ConfigError> {
-        (self.0)(name).map_or_else(|| Self::error(name, "is not set"), Ok)
+        (self.0)(name).ok_or_else(|| error(name, "is not set"))
     }
 
     fn text(&self, name: &str) -> Result<String, ConfigError> {
@@ -194,7 +207,7 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
 
     fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
         let text = self.any(name)?;
-        parse(&text).map_or_else(|| Self::error(name, format!("'{text}' is not acceptable")), Ok)
+        parse(&text).ok_or_else(|| error(name, format!("'{text}' is not acceptable")))
     }
 
     fn optional<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
@@ -214,6 +227,44 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
     }
 }
 
+/// Region, credentials and endpoints of AWS.
+pub struct AwsEnvironment {
+    /// The region, `eu-central-1` for instance.
+    pub region: String,
+    /// Access key id, secret access key and session token of the function's role.
+    pub credentials: (String, String, Option<String>),
+    /// Another endpoint than AWS's for DynamoDB (`AWS_ENDPOINT_URL_DYNAMODB`), as `sam local` uses.
+    pub dynamodb_endpoint: Option<String>,
+    /// Another endpoint than AWS's for the Lambda service (`AWS_ENDPOINT_URL_LAMBDA`).
+    pub lambda_endpoint: Option<String>,
+    /// Another endpoint than AWS's for SES (`AWS_ENDPOINT_URL_SESV2`).
+    pub ses_endpoint: Option<String>,
+    /// Certificates, in PEM, to trust instead of Amazon's roots: those in the file that `AWS_CA_BUNDLE` names, as for
+    /// all SDKs of AWS.
+    pub ca_bundle: Option<Vec<u8>>,
+}
+
+fn error(name: &str, problem: impl Into<String>) -> ConfigError {
+    ConfigError { name: name.to_owned(), problem: problem.into() }
+}
+
+/// The address of a server: an origin, perhaps with a slash at its end.
+fn endpoint(text: &str) -> Option<String> {
+    let origin = Origin::parse(text.strip_suffix('/').unwrap_or(text))?;
+    origin.as_str().starts_with("http").then(|| text.to_owned())
+}
+
+/// The file that a variable names.
+fn read_file(name: &str, path: &str) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|failure| error(name, format!("{path}: {failure}")))
+}
+
+/// A domain for `Set-Cookie`: letters, digits, dots and hyphens, so that no attribute can be smuggled in.
+fn cookie_domain(text: &str) -> Option<String> {
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+    plain.then(|| text.trim_start_matches('.').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,10 +275,10 @@ mod tests {
             let endpoint = endpoint.to_owned();
             let lookup = move |name: &str| match name {
                 "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
-                "AWS_ENDPOINT_URL_SESV2" | "AWS_CA_BUNDLE" => None,
+                "AWS_ENDPOINT_URL_LAMBDA" | "AWS_ENDPOINT_URL_SESV2" | "AWS_CA_BUNDLE" => None,
                 _ => Some("x".to_owned()),
             };
-            AwsEnvironment::from_vars(lookup, || None).map(|environment| environment.dynamodb_endpoint)
+            Environment::new(lookup).aws().map(|environment| environment.dynamodb_endpoint)
         };
         assert_eq!(environment("").expect("none"), None);
         for endpoint in ["http://127.0.0.1:8000", "https://dynamodb.example.test/", "http://[::1]:8000"] {
@@ -239,7 +290,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 20] = [
+    const VARS: [(&str, &str); 24] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -249,6 +300,7 @@ mod tests {
         ("MAIL_FROM", "no-reply@example.test"),
         ("MAIL_CONFIGURATION_SET", ""),
         ("SERVICE_NAME", "Latchkey"),
+        ("RESERVED_USERNAMES", ""),
         ("MAX_SESSIONS", "20"),
         ("KEY_ROTATION_DAYS", "30"),
         ("PASSWORD_MIN_LENGTH", "8"),
@@ -260,23 +312,41 @@ mod tests {
         ("APP_IDLE_TIMEOUT", "2592000"),
         ("APP_SESSION_LIFETIME", "15552000"),
         ("REFRESH_GRACE", "10"),
+        ("LOG_CLIENT_ADDRESS", "true"),
+        ("ROTATE_KEYS_FUNCTION", "rotate-keys"),
+        ("RENEW_FUNCTION", "renew"),
     ];
 
-    fn read(name: &str, value: Option<&str>) -> Result<Config, ConfigError> {
-        Config::from_vars(|wanted| {
+    /// Reads every setting that there is, with one variable replaced or taken away.
+    fn read(name: &'static str, value: Option<&'static str>) -> Result<(Api, Lifetimes), ConfigError> {
+        let environment = Environment::new(move |wanted| {
             if wanted == name {
                 return value.map(str::to_owned);
             }
             VARS.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
-        })
+        });
+        environment.tables()?;
+        environment.app_url()?;
+        environment.mail()?;
+        environment.service_name()?;
+        environment.reserved_usernames()?;
+        environment.password_min_length()?;
+        environment.max_sessions()?;
+        environment.key_rotation()?;
+        environment.signing_algorithm()?;
+        environment.revocation_check()?;
+        environment.log_client_address()?;
+        environment.rotate_keys_function()?;
+        environment.renew_function()?;
+        Ok((environment.api()?, environment.lifetimes()?))
     }
 
     #[test]
     fn reads_every_setting() {
-        let config = read("", None).expect("a complete environment");
-        assert_eq!(config.allowed_origins.len(), 2);
-        assert_eq!(config.lifetimes.browser.access, 1800);
-        assert_eq!(config.api_url, None);
+        let (api, lifetimes) = read("", None).expect("a complete environment");
+        assert_eq!(api.allowed_origins.len(), 2);
+        assert_eq!(api.url, None);
+        assert_eq!(lifetimes.browser.access, 1800);
     }
 
     #[test]

@@ -3,20 +3,18 @@
 //! The sequence of steps of an endpoint is its function's own; nothing here knows one. `docs/ARCHITECTURE.md` walks a
 //! request through these modules.
 
-// Without it `libgcc_s.so.1` would be looked for and loaded at every start (docs/decisions/0011-unwinder.md).
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-extern crate unwinding as _;
-
 pub mod account;
 pub mod aws;
 mod base64url;
 pub mod clock;
 pub mod concurrency;
 pub mod config;
+pub mod function;
 pub mod http;
 pub mod locale;
 pub mod mail;
 pub mod password_hasher;
+pub mod prelude;
 mod random;
 pub mod runtime;
 pub mod session;

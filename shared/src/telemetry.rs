@@ -7,6 +7,7 @@
 
 use tracing::level_filters::LevelFilter;
 
+use crate::account::UserId;
 use crate::session::{Kind, SessionRef};
 
 /// Starts logging, from level `INFO`. Called once, first thing in `main`.
@@ -45,12 +46,19 @@ impl Credential {
 /// which never holds a token or an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecurityEvent {
-    /// An older refresh credential was shown: it was copied, and the session has been ended.
-    RefreshTokenReused {
+    /// An older credential was shown: it was copied, and the session has been ended.
+    TokenReused {
         /// The session.
         session: SessionRef,
         /// Its kind.
         kind: Kind,
+        /// What was shown.
+        credential: Credential,
+    },
+    /// An access token of an earlier generation was shown in an app's session: an app that keeps requests, or a thief.
+    StaleTokenUsed {
+        /// The session.
+        session: SessionRef,
     },
     /// Two requests without keys refreshed one generation within the grace: two tabs, or a thief beside the owner.
     RefreshRaced {
@@ -73,36 +81,102 @@ pub enum SecurityEvent {
     },
     /// A stored key cannot be read, made or signed with.
     KeyFailed,
+    /// Somebody signed in.
+    SignedIn {
+        /// The session that began.
+        session: SessionRef,
+        /// Its kind.
+        kind: Kind,
+        /// By what.
+        method: SignInMethod,
+    },
+    /// A password was wrong, or there is no such account, or it is banned.
+    SignInFailed {
+        /// The account that was tried, if there is one.
+        user_id: Option<UserId>,
+    },
+    /// A mailed code or link, or the password beside a link, was wrong, old or spent.
+    VerificationFailed,
+    /// A page made a request that may not.
+    OriginRejected,
+    /// A token names a key of ours and was not made with it.
+    TokenForged {
+        /// What was shown.
+        credential: Credential,
+    },
+}
+
+/// How somebody signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInMethod {
+    /// By password.
+    Password,
+    /// By verifying a sign-up.
+    Verification,
+}
+
+impl SignInMethod {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Verification => "verification",
+        }
+    }
 }
 
 impl SecurityEvent {
     /// Its name in the log.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::RefreshTokenReused { .. } => "refresh_token_reused",
+            Self::TokenReused { .. } => "refresh_token_reused",
+            Self::StaleTokenUsed { .. } => "stale_token_used",
             Self::RefreshRaced { .. } => "refresh_raced",
             Self::EndedSessionUsed { .. } => "ended_session_used",
             Self::UnknownKey { .. } => "unknown_key",
             Self::KeyFailed => "key_failed",
+            Self::SignedIn { .. } => "signed_in",
+            Self::SignInFailed { .. } => "sign_in_failed",
+            Self::VerificationFailed => "verification_failed",
+            Self::OriginRejected => "origin_rejected",
+            Self::TokenForged { .. } => "token_forged",
         }
     }
 
-    /// Writes its line.
+    /// Writes its line: a warning, but for a sign-in that succeeded.
     pub fn log(self) {
         let (session, kind, credential) = match self {
-            Self::RefreshTokenReused { session, kind } => (Some(session), Some(kind), Some(Credential::Refresh)),
+            Self::TokenReused { session, kind, credential } => (Some(session), Some(kind), Some(credential)),
+            Self::StaleTokenUsed { session } => (Some(session), None, Some(Credential::Access)),
             Self::RefreshRaced { session } => (Some(session), None, Some(Credential::Refresh)),
             Self::EndedSessionUsed { session, credential } => (Some(session), None, Some(credential)),
-            Self::UnknownKey { credential } => (None, None, Some(credential)),
-            Self::KeyFailed => (None, None, None),
+            Self::UnknownKey { credential } | Self::TokenForged { credential } => (None, None, Some(credential)),
+            Self::SignedIn { session, kind, .. } => (Some(session), Some(kind), None),
+            Self::KeyFailed | Self::SignInFailed { .. } | Self::VerificationFailed | Self::OriginRejected => {
+                (None, None, None)
+            }
         };
-        tracing::warn!(
-            security_event = self.name(),
-            user_id = session.map(|session| tracing::field::display(session.user_id)),
-            session_id = session.map(|session| tracing::field::display(session.session_id)),
-            session_kind = kind.map(Kind::as_str),
-            credential = credential.map(Credential::as_str),
-        );
+        let (user_id, method) = match self {
+            Self::SignInFailed { user_id } => (user_id, None),
+            Self::SignedIn { session, method, .. } => (Some(session.user_id), Some(method)),
+            _ => (session.map(|session| session.user_id), None),
+        };
+        macro_rules! write_line {
+            ($level:ident) => {
+                tracing::$level!(
+                    security_event = self.name(),
+                    user_id = user_id.map(tracing::field::display),
+                    session_id = session.map(|session| tracing::field::display(session.session_id)),
+                    session_kind = kind.map(Kind::as_str),
+                    credential = credential.map(Credential::as_str),
+                    method = method.map(SignInMethod::as_str),
+                )
+            };
+        }
+        if matches!(self, Self::SignedIn { .. }) {
+            write_line!(info);
+        } else {
+            write_line!(warn);
+        }
     }
 }
 
@@ -115,7 +189,6 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-    use crate::account::UserId;
     use crate::session::SessionId;
 
     #[derive(Clone, Default)]
@@ -161,9 +234,14 @@ mod tests {
         let documented = include_str!("../../docs/events.md");
         for (event, expected) in [
             (
-                SecurityEvent::RefreshTokenReused { session, kind: Kind::App },
+                SecurityEvent::TokenReused { session, kind: Kind::App, credential: Credential::Refresh },
                 json!({"level": "WARN", "security_event": "refresh_token_reused", "user_id": user_id,
                     "session_id": session_id, "session_kind": "app", "credential": "refresh"}),
+            ),
+            (
+                SecurityEvent::StaleTokenUsed { session },
+                json!({"level": "WARN", "security_event": "stale_token_used", "user_id": user_id,
+                    "session_id": session_id, "credential": "access"}),
             ),
             (
                 SecurityEvent::RefreshRaced { session },
@@ -180,6 +258,25 @@ mod tests {
                 json!({"level": "WARN", "security_event": "unknown_key", "credential": "access"}),
             ),
             (SecurityEvent::KeyFailed, json!({"level": "WARN", "security_event": "key_failed"})),
+            (
+                SecurityEvent::SignedIn { session, kind: Kind::Browser, method: SignInMethod::Password },
+                json!({"level": "INFO", "security_event": "signed_in", "user_id": user_id, "session_id": session_id,
+                    "session_kind": "browser", "method": "password"}),
+            ),
+            (
+                SecurityEvent::SignInFailed { user_id: Some(session.user_id) },
+                json!({"level": "WARN", "security_event": "sign_in_failed", "user_id": user_id}),
+            ),
+            (
+                SecurityEvent::SignInFailed { user_id: None },
+                json!({"level": "WARN", "security_event": "sign_in_failed"}),
+            ),
+            (SecurityEvent::VerificationFailed, json!({"level": "WARN", "security_event": "verification_failed"})),
+            (SecurityEvent::OriginRejected, json!({"level": "WARN", "security_event": "origin_rejected"})),
+            (
+                SecurityEvent::TokenForged { credential: Credential::Access },
+                json!({"level": "WARN", "security_event": "token_forged", "credential": "access"}),
+            ),
         ] {
             assert_eq!(line(event), expected);
             assert!(documented.contains(&format!("`{}`", event.name())), "{} is not in docs/events.md", event.name());

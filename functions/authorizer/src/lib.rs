@@ -5,8 +5,9 @@
 //! `Origin` is allowed, and hands on `userId`, `username` and `sessionId`. Anything else is refused, which API Gateway
 //! answers with a bare `403`.
 //!
-//! With `RevocationCheck=token` it makes no database call once its keys are loaded; with `session` it also reads
-//! session and user (1 round trip, 2 RRU), so that a logout, ban or password change holds at once.
+//! With `RevocationCheck=session`, the default, it reads session and user (1 round trip, 2 RRU), so that a logout, ban or
+//! password change holds at once, and a browser's token that was used elsewhere is told by its generation: the function
+//! `renew` then ends the session. With `token` it makes no database call once its keys are loaded.
 
 use std::sync::Arc;
 
@@ -17,15 +18,19 @@ use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{COOKIE, HeaderValue};
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::config::{Config, RevocationCheck};
+use shared::config::{Api, ConfigError, RevocationCheck};
 use shared::http::caller::{Caller, CallerError};
+use shared::http::context::{HANDLER_TIMEOUT, HttpContext};
 use shared::http::credentials::Inbound;
 use shared::http::csrf;
 use shared::http::origin::ApiUrl;
+use shared::http::renewal::Renewer;
 use shared::runtime::Platform;
 use shared::store::{Store, StoreError};
+use shared::telemetry::SecurityEvent;
 use shared::token::{AccessClaims, AccessError, KeyError, KeyRing, KeyUse};
 use thiserror::Error;
+use tracing::Instrument;
 
 /// What API Gateway reads.
 pub type Answer = ApiGatewayV2CustomAuthorizerSimpleResponse<Value>;
@@ -34,20 +39,23 @@ pub type Answer = ApiGatewayV2CustomAuthorizerSimpleResponse<Value>;
 pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    context: HttpContext,
+    revocation_check: RevocationCheck,
+    renewer: Renewer,
     clock: Clock,
 }
 
 impl Deps {
     /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Public]),
-            store,
-            config: Arc::clone(&platform.config),
+    pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
+        Ok(Self {
+            store: platform.store(),
+            keys: platform.keys(&[KeyUse::Public]),
+            context: HttpContext::from_env(&platform.environment)?,
+            revocation_check: platform.environment.revocation_check()?,
+            renewer: Renewer::new(platform)?,
             clock: platform.clock.clone(),
-        }
+        })
     }
 }
 
@@ -60,6 +68,9 @@ pub enum AuthorizerError {
     /// The database failed.
     #[error(transparent)]
     Store(StoreError),
+    /// AWS took too long.
+    #[error("no answer in time")]
+    TimedOut,
 }
 
 /// Answers whether a request may go on to its function.
@@ -67,11 +78,26 @@ pub async fn authorize(
     deps: Arc<Deps>,
     event: ApiGatewayV2CustomAuthorizerV2Request,
 ) -> Result<Answer, AuthorizerError> {
-    let verdict = match inbound(&deps.config, &event) {
-        Some((inbound, headers)) if is_origin_allowed(&deps.config, &event, &inbound, &headers) => {
-            verify(&deps, &inbound).await
+    let context = &event.request_context;
+    let user_agent = event.headers.get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
+    let request_id = context.request_id.as_deref().unwrap_or_default();
+    let span = deps.context.span_of(request_id, context.http.source_ip.as_deref(), user_agent);
+    decide(&deps, &event).instrument(span).await
+}
+
+async fn decide(deps: &Deps, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Result<Answer, AuthorizerError> {
+    let verdict = match inbound(&deps.context.api, event) {
+        Some((inbound, headers)) if is_origin_allowed(&deps.context.api, event, &inbound, &headers) => {
+            match tokio::time::timeout(HANDLER_TIMEOUT, verify(deps, &inbound)).await {
+                Ok(verdict) => verdict,
+                Err(_) => return Err(failed(AuthorizerError::TimedOut)),
+            }
         }
-        _ => Err(CallerError::Missing),
+        Some(_) => {
+            SecurityEvent::OriginRejected.log();
+            Err(CallerError::Missing)
+        }
+        None => Err(CallerError::Missing),
     };
     match verdict {
         Ok(claims) => Ok(answer(
@@ -84,44 +110,51 @@ pub async fn authorize(
         )),
         Err(CallerError::Token(AccessError::Keys(error))) => Err(failed(AuthorizerError::Keys(error))),
         Err(CallerError::Store(error)) => Err(failed(AuthorizerError::Store(error))),
-        Err(CallerError::Missing | CallerError::SessionEnded | CallerError::Token(_)) => Ok(answer(false, json!({}))),
+        Err(CallerError::Missing | CallerError::SessionEnded | CallerError::Reused(_) | CallerError::Token(_)) => {
+            Ok(answer(false, json!({})))
+        }
     }
 }
 
 /// Where the request came to and what it brought, and its headers with the cookies among them again.
-fn inbound(config: &Config, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<(Inbound, HeaderMap)> {
+fn inbound(api: &Api, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<(Inbound, HeaderMap)> {
     let context = &event.request_context;
-    let api_url = match &config.api_url {
+    let api_url = match &api.url {
         Some(url) => url.clone(),
         None => ApiUrl::from_gateway(context.domain_name.as_deref()?, context.stage.as_deref())?,
     };
     let mut headers = event.headers.clone();
-    for cookie in &event.cookies {
-        headers.append(COOKIE, HeaderValue::try_from(cookie).ok()?);
+    // One that cannot be a header's value is none of ours, and hides none.
+    for cookie in event.cookies.iter().filter_map(|cookie| HeaderValue::try_from(cookie).ok()) {
+        headers.append(COOKIE, cookie);
     }
     Some((Inbound::new(api_url, &headers), headers))
 }
 
 fn is_origin_allowed(
-    config: &Config,
+    api: &Api,
     event: &ApiGatewayV2CustomAuthorizerV2Request,
     inbound: &Inbound,
     headers: &HeaderMap,
 ) -> bool {
     let own = inbound.api_url.origin();
     let method = &event.request_context.http.method;
-    csrf::is_allowed(method, headers, inbound.has_cookies(), own, &config.allowed_origins)
+    csrf::is_allowed(method, headers, inbound.has_cookies(), own, &api.allowed_origins)
 }
 
 async fn verify(deps: &Deps, inbound: &Inbound) -> Result<AccessClaims, CallerError> {
     let now = deps.clock.now();
-    match deps.config.revocation_check {
+    match deps.revocation_check {
         RevocationCheck::Token => {
             let token = inbound.access_token()?.ok_or(CallerError::Missing)?;
             Ok(deps.keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?)
         }
         RevocationCheck::Session => {
-            Caller::authenticate(inbound, &deps.keys, &deps.store, now).await.map(|caller| caller.token)
+            let authenticated = Caller::authenticate(inbound, &deps.keys, &deps.store, now).await;
+            if let (Err(CallerError::Reused(generation)), Ok(Some(token))) = (&authenticated, inbound.access_token()) {
+                deps.renewer.end(token, *generation).await;
+            }
+            authenticated.map(|caller| caller.token)
         }
     }
 }

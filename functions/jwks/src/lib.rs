@@ -7,43 +7,27 @@
 //!
 //! Errors: `unavailable`.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
-use serde::Serialize;
-use shared::clock::Clock;
-use shared::config::Config;
-use shared::http::credentials::Inbound;
 use shared::http::origin::ApiUrl;
-use shared::http::{Problem, Response, json};
-use shared::runtime::{self, Endpoint, Platform};
+use shared::prelude::*;
 use shared::token::keys::Jwk;
-use shared::token::{KeyError, KeyRing, KeyUse};
-use thiserror::Error;
+use shared::token::{KeyRing, SigningAlgorithm};
 
 /// What it needs.
 pub struct Deps {
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    signing_algorithm: SigningAlgorithm,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        Self {
-            keys: platform.keys(&platform.store(), &[KeyUse::Public]),
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    runtime::endpoint(platform, Deps::new(platform), handle)
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let deps = Deps {
+        keys: platform.keys(&[KeyUse::Public]),
+        signing_algorithm: platform.environment.signing_algorithm()?,
+        clock: platform.clock.clone(),
+    };
+    platform.endpoint(deps, handle)
 }
 
 /// As long as our own verifiers keep keys.
@@ -73,34 +57,23 @@ pub struct Configuration<'a> {
     claims_supported: [&'a str; 9],
 }
 
-/// Why there is no key set.
-#[derive(Debug, Error)]
-#[error(transparent)]
-pub struct JwksError(#[from] KeyError);
-
-impl From<JwksError> for Problem {
-    fn from(JwksError(error): JwksError) -> Self {
-        error.into()
-    }
-}
-
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, JwksError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     if request.uri().path().ends_with("/openid-configuration") {
-        Ok(configuration(&deps.config, &inbound.api_url))
+        Ok(configuration(deps.signing_algorithm, &inbound.api_url))
     } else {
         key_set(&deps).await
     }
 }
 
-fn configuration(config: &Config, api_url: &ApiUrl) -> Response {
+fn configuration(signing_algorithm: SigningAlgorithm, api_url: &ApiUrl) -> Response {
     let issuer = api_url.as_str();
     let body = Configuration {
         issuer,
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         response_types_supported: [],
         subject_types_supported: ["public"],
-        id_token_signing_alg_values_supported: [config.signing_algorithm.as_str()],
+        id_token_signing_alg_values_supported: [signing_algorithm.as_str()],
         claims_supported: ["iss", "aud", "sub", "sid", "gen", "kind", "iat", "exp", "username"],
     };
     let mut response = json::response(StatusCode::OK, &body);
@@ -108,7 +81,7 @@ fn configuration(config: &Config, api_url: &ApiUrl) -> Response {
     response
 }
 
-async fn key_set(deps: &Deps) -> Result<Response, JwksError> {
+async fn key_set(deps: &Deps) -> Result<Response, Problem> {
     let keys = deps.keys.published_keys(deps.clock.now()).await?;
     // Nobody may keep it that there are no keys yet: the first sign-in makes one.
     let cache = if keys.is_empty() { "no-store" } else { CACHEABLE };

@@ -11,51 +11,34 @@
 //! Round trips: 3; 1 WRU, 3 RRU (1 more for each further 4 KB of sessions, some eight; a session that is ended with it
 //! adds 3 WRU).
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::Deserialize;
-use shared::account::{CandidatePassword, EmailAddress, Password, PasswordHash, Status, User, UserId, Username};
-use shared::clock::Clock;
-use shared::config::Config;
-use shared::http::credentials::Inbound;
-use shared::http::json::{self, BodyError};
+use shared::account::{CandidatePassword, Password, PasswordHash, Status, User};
 use shared::http::session_response::Issuer;
-use shared::http::{Code, Problem, Response};
-use shared::password_hasher::{HashError, PasswordHasher, Verdict};
-use shared::runtime::{self, Endpoint, Platform};
-use shared::session::{Client, Kind, Session, crowded_out};
-use shared::store::{Identifier, Store, StoreError};
-use shared::token::{KeyError, KeyRing, KeyUse};
-use thiserror::Error;
+use shared::password_hasher::{PasswordHasher, Verdict};
+use shared::prelude::*;
+use shared::session::{Client, Kind, Session, evicted};
+use shared::store::{Account, Identifier};
+use shared::telemetry::{SecurityEvent, SignInMethod};
 
 /// What a login needs.
 pub struct Deps {
     store: Arc<Store>,
-    keys: Arc<KeyRing>,
     hasher: PasswordHasher,
-    config: Arc<Config>,
+    issuer: Issuer,
+    max_sessions: usize,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Mac, KeyUse::Signing]),
-            store,
-            hasher: platform.hasher(),
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    runtime::endpoint(platform, Deps::new(platform), handle)
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing])?;
+    let deps = Deps {
+        store: platform.store(),
+        hasher: platform.hasher(),
+        issuer: platform.issuer(&keys)?,
+        max_sessions: platform.environment.max_sessions()?,
+        clock: platform.clock.clone(),
+    };
+    platform.endpoint(deps, handle)
 }
 
 /// Who signs in: a user name or an address, with the password.
@@ -81,79 +64,40 @@ pub struct LoginRequest {
 /// Why nobody is signed in.
 #[derive(Debug, Error)]
 pub enum LoginError {
-    /// The body is not what the endpoint takes.
-    #[error(transparent)]
-    Body(#[from] BodyError),
     /// Both a name and an address, or neither.
     #[error("either username or email is required")]
     Identifier,
     /// There is no such user, the password is another, or the user is banned.
     #[error("wrong name, address or password")]
     InvalidCredentials,
-    /// The password could not be compared.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No key.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
 }
 
 impl From<LoginError> for Problem {
     fn from(error: LoginError) -> Self {
         match error {
-            LoginError::Body(error) => error.into(),
             LoginError::Identifier => Self::new(Code::InvalidRequest).with_detail(error),
             LoginError::InvalidCredentials => Self::new(Code::InvalidCredentials),
-            LoginError::Hash(error) => error.into(),
-            LoginError::Store(error) => error.into(),
-            LoginError::Keys(error) => error.into(),
         }
     }
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, LoginError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     let LoginRequest { username, email, password, client, remember } = json::parse(&request)?;
-    let identifier = identifier(username.as_deref(), email.as_deref())?;
+    let identifier = Identifier::given(username.as_deref(), email.as_deref()).ok_or(LoginError::Identifier)?;
     let password = password.to_compare().ok_or(LoginError::InvalidCredentials)?;
     let now = deps.clock.now();
 
-    let Found { user, stored, sessions } = find_user(&deps.store, &identifier).await?;
-    let user = authenticate(&deps, user, password, stored).await?;
-    let session = Session::start(&user, Kind::chosen(client, remember), &inbound.device, &deps.config.lifetimes, now);
-    let mut replaced = inbound.sessions(&deps.keys, now).await?;
-    replaced.extend(crowded_out(&user, sessions, &replaced, deps.config.max_sessions, now));
+    let Account { user, password_hash, sessions } = deps.store.find_account(&identifier).await?;
+    let user = authenticate(&deps, user, password, password_hash).await?;
+    let session = Session::start(&user, Kind::chosen(client, remember), &inbound.device, deps.issuer.lifetimes(), now);
+    let mut replaced = deps.issuer.sessions(&inbound, now).await?;
+    replaced.extend(evicted(&user, sessions, &replaced, deps.max_sessions, now));
     deps.store.create_session(&session, &replaced).await?;
 
-    let issuer = Issuer { keys: &deps.keys, config: &deps.config };
-    Ok(issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
-}
-
-/// Whom the request names. What cannot be a name or an address is nobody's.
-fn identifier(username: Option<&str>, email: Option<&str>) -> Result<Identifier, LoginError> {
-    match (username, email) {
-        (Some(username), None) => Ok(Username::parse(username).map_or(Identifier::Nobody, Identifier::Username)),
-        (None, Some(email)) => Ok(EmailAddress::parse(email).map_or(Identifier::Nobody, Identifier::Email)),
-        _ => Err(LoginError::Identifier),
-    }
-}
-
-/// Whoever the request names; nothing where there is nobody.
-struct Found {
-    user: Option<User>,
-    stored: Option<PasswordHash>,
-    sessions: Vec<Session>,
-}
-
-/// The user, the stored password and the sessions, in two round trips whether or not there is one.
-async fn find_user(store: &Store, identifier: &Identifier) -> Result<Found, StoreError> {
-    let user_id = store.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
-    let (found, sessions) = store.both(store.find_user_with_password(user_id), store.find_sessions(user_id)).await;
-    let (user, stored) = found?.unzip();
-    Ok(Found { user, stored, sessions: sessions? })
+    let (reference, kind) = (session.reference(), session.kind);
+    SecurityEvent::SignedIn { session: reference, kind, method: SignInMethod::Password }.log();
+    Ok(deps.issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
 }
 
 /// The user, if the password is theirs and they are not banned. A hash with outdated parameters is replaced.
@@ -162,14 +106,14 @@ async fn authenticate(
     user: Option<User>,
     password: Password,
     stored: Option<PasswordHash>,
-) -> Result<User, LoginError> {
+) -> Result<User, Problem> {
     let (verdict, password) = deps.hasher.verify(password, stored.clone()).await?;
+    let user_id = user.as_ref().map(|user| user.id);
+    let user = user.filter(|user| user.status == Status::Enabled);
     let (Verdict::Right { outdated }, Some(user), Some(stored)) = (verdict, user, stored) else {
-        return Err(LoginError::InvalidCredentials);
+        SecurityEvent::SignInFailed { user_id }.log();
+        return Err(LoginError::InvalidCredentials.into());
     };
-    if user.status != Status::Enabled {
-        return Err(LoginError::InvalidCredentials);
-    }
     if outdated {
         let renewed = deps.hasher.hash(password).await?;
         deps.store.rehash_password(user.id, &stored, &renewed).await?;

@@ -12,48 +12,31 @@
 //!
 //! Round trips: 1; 1 WRU. With `everywhere`: 2; 1 WRU, 2 RRU.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::Deserialize;
-use shared::clock::{Clock, Timestamp};
-use shared::config::Config;
+use shared::config::Api;
+use shared::http;
 use shared::http::caller::CallerError;
 use shared::http::cookies::Cookies;
-use shared::http::credentials::Inbound;
-use shared::http::json::{self, BodyError};
-use shared::http::{self, Code, Problem, Response};
-use shared::runtime::{self, Endpoint, Platform};
+use shared::prelude::*;
 use shared::session::SessionRef;
-use shared::store::{Store, StoreError};
-use shared::token::{AccessError, KeyError, KeyRing, KeyUse};
-use thiserror::Error;
+use shared::token::{AccessError, KeyRing};
 
 /// What a logout needs.
 pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    api: Api,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Mac]),
-            store,
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    runtime::endpoint(platform, Deps::new(platform), handle)
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let deps = Deps {
+        store: platform.store(),
+        keys: platform.keys(&[KeyUse::Mac]),
+        api: platform.environment.api()?,
+        clock: platform.clock.clone(),
+    };
+    platform.endpoint(deps, handle)
 }
 
 /// What is ended.
@@ -70,37 +53,21 @@ pub struct LogoutRequest {
 /// Why nothing was ended.
 #[derive(Debug, Error)]
 pub enum LogoutError {
-    /// The body is not what the endpoint takes.
-    #[error(transparent)]
-    Body(#[from] BodyError),
     /// A token in the body or the header is not genuine.
     #[error("the token is not valid")]
     Invalid,
-    /// `everywhere` without a live access token.
-    #[error(transparent)]
-    Caller(#[from] CallerError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No key.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
 }
 
 impl From<LogoutError> for Problem {
     fn from(error: LogoutError) -> Self {
         match error {
-            LogoutError::Body(error) => error.into(),
             LogoutError::Invalid => Self::new(Code::TokenInvalid),
-            LogoutError::Caller(error) => error.into(),
-            LogoutError::Store(error) => error.into(),
-            LogoutError::Keys(error) => error.into(),
         }
     }
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, LogoutError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     let LogoutRequest { refresh, everywhere } = json::parse_or_default(&request)?;
     let now = deps.clock.now();
 
@@ -114,14 +81,14 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     let mut response = http::empty(StatusCode::NO_CONTENT);
     let is_app = refresh.is_some() || inbound.bearer.is_some();
     if inbound.has_cookies() || !is_app {
-        Cookies::new(&deps.config, &inbound.api_url).clear_all(&mut response);
+        Cookies::new(&deps.api, &inbound.api_url).clear_all(&mut response);
     }
     Ok(response)
 }
 
 /// Ends all sessions of the caller. If the caller's own has been ended in this way already, the request is a repeated
 /// one, and sessions that began since then are none of its business.
-async fn end_all(deps: &Deps, refresh: Option<&str>, inbound: &Inbound, now: Timestamp) -> Result<(), LogoutError> {
+async fn end_all(deps: &Deps, refresh: Option<&str>, inbound: &Inbound, now: Timestamp) -> Result<(), Problem> {
     let (claimed, generation) = match refresh.or(inbound.refresh_cookie.as_deref()) {
         Some(token) => {
             let claims = deps.keys.verify_refresh(token, now).await?.ok_or(LogoutError::Invalid)?;
@@ -152,7 +119,7 @@ async fn sessions(
     refresh: Option<&str>,
     inbound: &Inbound,
     now: Timestamp,
-) -> Result<Vec<SessionRef>, LogoutError> {
+) -> Result<Vec<SessionRef>, Problem> {
     let mut sessions = inbound.sessions(keys, now).await?;
     if let Some(token) = refresh {
         let claims = keys.verify_refresh(token, now).await?.ok_or(LogoutError::Invalid)?;
@@ -164,7 +131,7 @@ async fn sessions(
         match keys.verify_access(token, &inbound.api_url, now).await {
             Ok(_) => {}
             Err(AccessError::Keys(error)) => return Err(error.into()),
-            Err(AccessError::Invalid | AccessError::Expired) => return Err(LogoutError::Invalid),
+            Err(AccessError::Invalid | AccessError::Expired) => return Err(LogoutError::Invalid.into()),
         }
     }
     Ok(sessions)

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use shared::account::EmailAddress;
 use shared::clock::Clock;
+use shared::config::ConfigError;
 use shared::runtime::Platform;
 use shared::store::{Store, StoreError, Undeliverable};
 
@@ -33,8 +34,8 @@ pub struct Deps {
 
 impl Deps {
     /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        Self { store: platform.store(), clock: platform.clock.clone() }
+    pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
+        Ok(Self { store: platform.store(), clock: platform.clock.clone() })
     }
 }
 

@@ -8,22 +8,16 @@
 //!
 //! Round trips: 1; 2 RRU (an extension adds 1 round trip and 1 WRU).
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
 use lambda_http::tower::Layer;
-use serde::Serialize;
-use shared::http::caller::{Caller, CallerError};
-use shared::http::credentials::Inbound;
+use shared::http::SessionLayer;
+use shared::http::caller::Caller;
 use shared::http::session_response::{SessionView, UserView};
-use shared::http::{Response, SessionLayer, json};
-use shared::runtime::{self, Endpoint, Platform};
+use shared::prelude::*;
 
 /// The function, ready to answer. The layer verifies the caller and extends the session; the function itself needs
 /// nothing.
-pub fn service(platform: &Platform) -> Endpoint {
-    Endpoint::new(SessionLayer::new(platform).layer(runtime::endpoint(platform, (), handle)))
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    Ok(Endpoint::new(SessionLayer::new(platform)?.layer(platform.endpoint((), handle)?)))
 }
 
 /// Who is signed in.
@@ -35,7 +29,7 @@ pub struct MeResponse<'a> {
 }
 
 /// Answers a request.
-pub async fn handle(_deps: Arc<()>, request: Request, _inbound: Inbound) -> Result<Response, CallerError> {
+pub async fn handle(_deps: Arc<()>, request: Request, _inbound: Inbound) -> Result<Response, Problem> {
     let Caller { user, session, .. } = Caller::of_request(&request)?;
     let body = MeResponse { user: UserView::new(user), session: SessionView::new(session) };
     Ok(json::response(StatusCode::OK, &body))

@@ -9,50 +9,32 @@
 //! `unsupported_media_type`, `body_too_large`, `token_missing`, `token_invalid`, `token_expired`, `token_reused` (the
 //! session is ended and the cookies are cleared), `session_ended`, `duplicate_request`, `csrf_rejected`, `unavailable`.
 //!
+//! An access token past its end refreshes nothing; one that is two generations behind tells that it was copied, and ends
+//! the session.
+//!
 //! Round trips: 1; 1 WRU, 1 RRU.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::Deserialize;
-use shared::clock::{Clock, Timestamp};
-use shared::config::Config;
-use shared::http::credentials::Inbound;
-use shared::http::json::{self, BodyError};
+use shared::http::header;
 use shared::http::session_response::Issuer;
-use shared::http::{Code, Problem, Response, header};
-use shared::runtime::{self, Endpoint, Platform};
-use shared::session::{Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
-use shared::store::{Rotation, Store, StoreError};
+use shared::prelude::*;
+use shared::session::{AccessDecision, Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
+use shared::store::Rotation;
 use shared::telemetry::{Credential, SecurityEvent};
-use shared::token::{AccessError, KeyError, KeyRing, KeyUse};
-use thiserror::Error;
+use shared::token::{AccessClaims, KeyRing};
 
 /// What a refresh needs.
 pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    issuer: Issuer,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Mac, KeyUse::Signing]),
-            store,
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    runtime::endpoint(platform, Deps::new(platform), handle)
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing])?;
+    let deps = Deps { store: platform.store(), issuer: platform.issuer(&keys)?, keys, clock: platform.clock.clone() };
+    platform.endpoint(deps, handle)
 }
 
 /// What is refreshed.
@@ -67,9 +49,6 @@ pub struct RefreshRequest {
 /// Why there are no new tokens.
 #[derive(Debug, Error)]
 pub enum RefreshError {
-    /// The body is not what the endpoint takes.
-    #[error(transparent)]
-    Body(#[from] BodyError),
     /// The `Idempotency-Key` has less than 128 bits.
     #[error(transparent)]
     Key(#[from] InvalidRetryKey),
@@ -94,28 +73,11 @@ pub enum RefreshError {
     /// A late copy of an earlier refresh.
     #[error("a later refresh has happened")]
     Duplicate,
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No key.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-}
-
-impl From<AccessError> for RefreshError {
-    fn from(error: AccessError) -> Self {
-        match error {
-            AccessError::Invalid => Self::Invalid,
-            AccessError::Expired => Self::Expired,
-            AccessError::Keys(error) => Self::Keys(error),
-        }
-    }
 }
 
 impl From<RefreshError> for Problem {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::Body(error) => error.into(),
             RefreshError::Key(_) | RefreshError::UnchangedKey => Self::new(Code::InvalidRequest).with_detail(error),
             RefreshError::Missing => Self::new(Code::TokenMissing),
             RefreshError::Invalid => Self::new(Code::TokenInvalid),
@@ -124,26 +86,24 @@ impl From<RefreshError> for Problem {
             // Only here: a late answer about an ended session must not wipe the cookies of a newer login.
             RefreshError::Reused => Self::new(Code::TokenReused).clearing_cookies(),
             RefreshError::Duplicate => Self::new(Code::DuplicateRequest),
-            RefreshError::Store(error) => error.into(),
-            RefreshError::Keys(error) => error.into(),
         }
     }
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, RefreshError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     let RefreshRequest { refresh } = json::parse_or_default(&request)?;
     let now = deps.clock.now();
     let (session, presented) = credential(&deps, refresh.as_deref(), &inbound, now).await?;
     let key = match request.headers().get("idempotency-key") {
         Some(_) => {
-            let text = header(&request, "idempotency-key").ok_or(InvalidRetryKey)?;
-            Some(RetryKey::parse(text, session.session_id)?)
+            let text = header(&request, "idempotency-key").ok_or(RefreshError::Key(InvalidRetryKey))?;
+            Some(RetryKey::parse(text, session.session_id).map_err(RefreshError::Key)?)
         }
         None => None,
     };
 
-    let lifetimes = &deps.config.lifetimes;
+    let lifetimes = deps.issuer.lifetimes();
     let rotation = deps.store.rotate_session(session, presented, key, lifetimes, now);
     let (rotation, user) = deps.store.both(rotation, deps.store.find_user(session.user_id)).await;
     let (stored, decision) = match rotation? {
@@ -152,18 +112,17 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
             let decision = session.refresh(presented, key, lifetimes, now);
             (session, decision)
         }
-        Rotation::Missing => return Err(ended(session)),
+        Rotation::Missing => return Err(ended(session).into()),
     };
     // A session of an older epoch is dead whatever was presented, also if the update has just rotated it.
     let user = user?.filter(|user| stored.belongs_to(user)).ok_or_else(|| ended(session))?;
     let session = execute(&deps, stored, decision).await?;
 
-    let replaced = inbound.sessions(&deps.keys, now).await?;
+    let replaced = deps.issuer.sessions(&inbound, now).await?;
     for other in replaced.into_iter().filter(|other| *other != session.reference()) {
         deps.store.delete_session(other).await?;
     }
-    let issuer = Issuer { keys: &deps.keys, config: &deps.config };
-    Ok(issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
+    Ok(deps.issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
 }
 
 /// The session that the request's credential names, and what of it is presented.
@@ -172,7 +131,7 @@ async fn credential(
     refresh: Option<&str>,
     inbound: &Inbound,
     now: Timestamp,
-) -> Result<(SessionRef, Presented), RefreshError> {
+) -> Result<(SessionRef, Presented), Problem> {
     let opaque = match (refresh, inbound.refresh_cookie.as_deref()) {
         (Some(token), _) => Some((token, Kind::App)),
         (None, Some(token)) => Some((token, Kind::Remembered)),
@@ -183,12 +142,36 @@ async fn credential(
         return Ok((claims.session(), Presented { kind, generation: claims.generation }));
     }
     let token = inbound.access_token()?.ok_or(RefreshError::Missing)?;
-    let claims = deps.keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?;
+    let claims = deps.keys.verify_access(token, &inbound.api_url, now).await?;
+    if now >= claims.expires_at {
+        return Err(refuse_expired(deps, &claims, now).await?.into());
+    }
     // An access token of another kind never refreshes: those kinds have a refresh token.
     if claims.kind != Kind::Browser {
-        return Err(RefreshError::Invalid);
+        return Err(RefreshError::Invalid.into());
     }
     Ok((claims.session(), Presented { kind: Kind::Browser, generation: claims.generation }))
+}
+
+/// Why a genuine access token past its end refreshes nothing. In a browser's session one that is older than what may be
+/// under way was copied: that ends the session.
+async fn refuse_expired(deps: &Deps, claims: &AccessClaims, now: Timestamp) -> Result<RefreshError, Problem> {
+    if claims.kind.is_browser() {
+        let (session, user) = deps.store.find_session_and_user(claims.session()).await?;
+        if let Some((session, _)) = session.zip(user).filter(|(session, user)| session.belongs_to(user))
+            && session.access(claims.presented(), false, now) == AccessDecision::Reuse
+        {
+            return end_for_reuse(deps, &session, Credential::Access).await;
+        }
+    }
+    Ok(if claims.kind == Kind::Browser { RefreshError::Expired } else { RefreshError::Invalid })
+}
+
+/// Ends a session whose credential was used elsewhere.
+async fn end_for_reuse(deps: &Deps, session: &Session, credential: Credential) -> Result<RefreshError, Problem> {
+    deps.store.delete_session(session.reference()).await?;
+    SecurityEvent::TokenReused { session: session.reference(), kind: session.kind, credential }.log();
+    Ok(RefreshError::Reused)
 }
 
 /// The refusal of a genuine credential whose session was ended before its time.
@@ -198,7 +181,7 @@ fn ended(session: SessionRef) -> RefreshError {
 }
 
 /// Does what was decided, and returns the session whose tokens to issue.
-async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Session, RefreshError> {
+async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Session, Problem> {
     match decision {
         Decision::Rotate(session) => Ok(session),
         Decision::Repeat => Ok(stored),
@@ -206,14 +189,10 @@ async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Ses
             SecurityEvent::RefreshRaced { session: stored.reference() }.log();
             Ok(stored)
         }
-        Decision::Duplicate => Err(RefreshError::Duplicate),
-        Decision::UnchangedKey => Err(RefreshError::UnchangedKey),
-        Decision::WrongKind => Err(RefreshError::Invalid),
-        Decision::Ended => Err(RefreshError::Ended),
-        Decision::Reuse => {
-            deps.store.delete_session(stored.reference()).await?;
-            SecurityEvent::RefreshTokenReused { session: stored.reference(), kind: stored.kind }.log();
-            Err(RefreshError::Reused)
-        }
+        Decision::Duplicate => Err(RefreshError::Duplicate.into()),
+        Decision::UnchangedKey => Err(RefreshError::UnchangedKey.into()),
+        Decision::WrongKind => Err(RefreshError::Invalid.into()),
+        Decision::Ended => Err(RefreshError::Ended.into()),
+        Decision::Reuse => Err(end_for_reuse(deps, &stored, Credential::Refresh).await?.into()),
     }
 }

@@ -6,41 +6,37 @@
 //!
 //! `aws lambda invoke --payload '{"at_once": true}'` has new keys follow at once (in three hours), whatever their age.
 //!
+//! `{"fill": true}` is what a function asks for that finds no key to sign with: the very first ones are made so. Nothing
+//! else writes keys.
+//!
 //! Success: `{created, deleted}`, counts of keys. It never reads a secret.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared::clock::Clock;
-use shared::config::Config;
+use shared::config::ConfigError;
 use shared::runtime::Platform;
-use shared::token::rotation::Rotated;
+use shared::token::rotation::{RotateRequest, Rotated, Schedule};
 use shared::token::{KeyError, KeyRing};
 
 /// What it needs.
 pub struct Deps {
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    schedule: Schedule,
     clock: Clock,
 }
 
 impl Deps {
     /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        Self {
-            keys: platform.keys(&platform.store(), &[]),
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
+    pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
+        let environment = &platform.environment;
+        let signing_algorithm = environment.signing_algorithm()?;
+        let schedule =
+            Schedule { rotation: environment.key_rotation()?, lifetimes: environment.lifetimes()?, signing_algorithm };
+        let keys = Arc::new(KeyRing::new(platform.store(), Some(signing_algorithm), None));
+        Ok(Self { keys, schedule, clock: platform.clock.clone() })
     }
-}
-
-/// What is asked for; the schedule's own event asks for nothing special.
-#[derive(Debug, Default, Deserialize)]
-pub struct RotateRequest {
-    /// New keys now, however old the newest is.
-    #[serde(default)]
-    at_once: bool,
 }
 
 /// What was done.
@@ -52,7 +48,11 @@ pub struct RotateResponse {
 
 /// Answers an invocation.
 pub async fn rotate(deps: Arc<Deps>, request: RotateRequest) -> Result<RotateResponse, KeyError> {
-    let rotated = deps.keys.rotate(&deps.config, request.at_once, deps.clock.now()).await;
+    let now = deps.clock.now();
+    let rotated = match request {
+        RotateRequest { fill: true, .. } => deps.keys.fill(&deps.schedule, now).await,
+        RotateRequest { at_once, .. } => deps.keys.rotate(&deps.schedule, at_once, now).await,
+    };
     match rotated {
         Ok(Rotated { created, deleted }) => {
             tracing::info!(created, deleted, "keys rotated");

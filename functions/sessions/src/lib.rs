@@ -11,41 +11,27 @@
 
 mod device;
 
-use std::sync::Arc;
-
-use lambda_http::http::{Method, StatusCode};
+use lambda_http::RequestExt;
+use lambda_http::http::Method;
 use lambda_http::tower::Layer;
-use lambda_http::{Request, RequestExt};
-use serde::Serialize;
-use shared::clock::Clock;
-use shared::config::Config;
-use shared::http::caller::{Caller, CallerError};
+use shared::config::Api;
+use shared::http::caller::Caller;
 use shared::http::cookies::Cookies;
-use shared::http::credentials::Inbound;
-use shared::http::{self, Problem, Response, SessionLayer, json};
-use shared::runtime::{self, Endpoint, Platform};
+use shared::http::{self, SessionLayer};
+use shared::prelude::*;
 use shared::session::{Session, SessionId, SessionRef};
-use shared::store::{Store, StoreError};
-use thiserror::Error;
 
 /// What it needs, beside what the layer around it does.
 pub struct Deps {
     store: Arc<Store>,
-    config: Arc<Config>,
+    api: Api,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        Self { store: platform.store(), config: Arc::clone(&platform.config), clock: platform.clock.clone() }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    let endpoint = runtime::endpoint(platform, Deps::new(platform), handle);
-    Endpoint::new(SessionLayer::new(platform).layer(endpoint))
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let deps = Deps { store: platform.store(), api: platform.environment.api()?, clock: platform.clock.clone() };
+    Ok(Endpoint::new(SessionLayer::new(platform)?.layer(platform.endpoint(deps, handle)?)))
 }
 
 /// The user's sessions.
@@ -93,28 +79,8 @@ impl DeviceView {
     }
 }
 
-/// Why nothing is shown or ended.
-#[derive(Debug, Error)]
-pub enum SessionsError {
-    /// Nobody is signed in.
-    #[error(transparent)]
-    Caller(#[from] CallerError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<SessionsError> for Problem {
-    fn from(error: SessionsError) -> Self {
-        match error {
-            SessionsError::Caller(error) => error.into(),
-            SessionsError::Store(error) => error.into(),
-        }
-    }
-}
-
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, SessionsError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     let caller = Caller::of_request(&request)?;
     if request.method() == Method::DELETE {
         let parameters = request.path_parameters();
@@ -124,7 +90,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     }
 }
 
-async fn list(deps: &Deps, caller: &Caller) -> Result<Response, SessionsError> {
+async fn list(deps: &Deps, caller: &Caller) -> Result<Response, Problem> {
     let now = deps.clock.now();
     let mut sessions = deps.store.find_sessions(caller.user.id).await?;
     sessions.retain(|session| session.is_alive(Some(&caller.user), now));
@@ -134,14 +100,14 @@ async fn list(deps: &Deps, caller: &Caller) -> Result<Response, SessionsError> {
 }
 
 /// Ends a session of the caller's own. What cannot be one's identifier is no session.
-async fn end(deps: &Deps, caller: &Caller, id: &str, inbound: &Inbound) -> Result<Response, SessionsError> {
+async fn end(deps: &Deps, caller: &Caller, id: &str, inbound: &Inbound) -> Result<Response, Problem> {
     let id = SessionId::parse(id);
     if let Some(session_id) = id {
         deps.store.delete_session(SessionRef { user_id: caller.user.id, session_id }).await?;
     }
     let mut response = http::empty(StatusCode::NO_CONTENT);
     if id == Some(caller.session.id) && inbound.has_cookies() {
-        Cookies::new(&deps.config, &inbound.api_url).clear_all(&mut response);
+        Cookies::new(&deps.api, &inbound.api_url).clear_all(&mut response);
     }
     Ok(response)
 }

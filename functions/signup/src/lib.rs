@@ -4,8 +4,8 @@
 //! works); browsers also get the cookie `signup`. The same whether or not the address has an account: then the mail
 //! says so, and the sign-up never verifies.
 //!
-//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username`, `invalid_email`,
-//! `weak_password`, `username_taken` (names are public), `csrf_rejected`, `unavailable`.
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
+//! `invalid_email`, `weak_password`, `username_taken` (names are public), `csrf_rejected`, `unavailable`.
 //!
 //! `POST /signup/resend` — mails a new code and link; the old ones die. Guesses of the code are not refilled.
 //!
@@ -16,29 +16,20 @@
 //!
 //! Round trips: 2 and the mail; 1 WRU, 2 RRU.
 
-use std::sync::Arc;
-
-use lambda_http::Request;
-use lambda_http::http::StatusCode;
-use serde::{Deserialize, Serialize};
 use shared::account::{
-    CODE_LIFETIME, CandidatePassword, EmailAddress, InvalidEmail, InvalidUsername, PendingSignup, SIGNUP_LIFETIME,
-    SignupSecret, SignupSecrets, Username, WeakPassword,
+    CODE_LIFETIME, CandidatePassword, EmailAddress, PendingSignup, ReservedUsernames, SIGNUP_LIFETIME, SignupSecret,
+    SignupSecrets, Username,
 };
-use shared::clock::Clock;
-use shared::config::Config;
+use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
-use shared::http::credentials::Inbound;
-use shared::http::json::{self, BodyError};
-use shared::http::{Code, Problem, Response, header};
+use shared::http::header;
 use shared::locale::Locale;
 use shared::mail::{MailError, Mailer, Message};
-use shared::password_hasher::{HashError, PasswordHasher};
-use shared::runtime::{self, Endpoint, Platform};
+use shared::password_hasher::PasswordHasher;
+use shared::prelude::*;
 use shared::session::Client;
-use shared::store::{Resend, Store, StoreError};
-use shared::token::{KeyError, KeyRing, KeyUse, Mac};
-use thiserror::Error;
+use shared::store::Resend;
+use shared::token::{KeyRing, Mac};
 
 /// What a sign-up needs.
 pub struct Deps {
@@ -46,28 +37,30 @@ pub struct Deps {
     keys: Arc<KeyRing>,
     mailer: Mailer,
     hasher: PasswordHasher,
-    config: Arc<Config>,
+    api: Api,
+    app_url: String,
+    service_name: String,
+    reserved_usernames: ReservedUsernames,
+    password_min_length: usize,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Mac]),
-            store,
-            mailer: platform.mailer(),
-            hasher: platform.hasher(),
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    runtime::endpoint(platform, Deps::new(platform), handle)
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let environment = &platform.environment;
+    let deps = Deps {
+        store: platform.store(),
+        keys: platform.signing_keys(&[KeyUse::Mac])?,
+        mailer: platform.mailer()?,
+        hasher: platform.hasher(),
+        api: environment.api()?,
+        app_url: environment.app_url()?.into(),
+        service_name: environment.service_name()?,
+        reserved_usernames: environment.reserved_usernames()?,
+        password_min_length: environment.password_min_length()?,
+        clock: platform.clock.clone(),
+    };
+    platform.endpoint(deps, handle)
 }
 
 /// Who signs up.
@@ -121,18 +114,9 @@ pub struct ResendResponse {
 /// Why there is no sign-up, or no mail.
 #[derive(Debug, Error)]
 pub enum SignupError {
-    /// The body is not what the endpoint takes.
-    #[error(transparent)]
-    Body(#[from] BodyError),
-    /// Not a user name.
-    #[error(transparent)]
-    Username(#[from] InvalidUsername),
-    /// Not an address.
-    #[error(transparent)]
-    Email(#[from] InvalidEmail),
-    /// Not a password to accept.
-    #[error(transparent)]
-    Password(#[from] WeakPassword),
+    /// The name speaks for the service.
+    #[error("the user name is reserved")]
+    UsernameReserved,
     /// The name has an owner.
     #[error("the user name is taken")]
     UsernameTaken,
@@ -142,40 +126,21 @@ pub enum SignupError {
     /// Neither body nor cookie names a sign-up.
     #[error("signup_id is missing")]
     NoSignupId,
-    /// The password could not be hashed.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No key.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    /// The mail was not sent.
-    #[error(transparent)]
-    Mail(#[from] MailError),
 }
 
 impl From<SignupError> for Problem {
     fn from(error: SignupError) -> Self {
         match error {
-            SignupError::Body(error) => error.into(),
-            SignupError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
-            SignupError::Email(error) => Self::new(Code::InvalidEmail).with_detail(error),
-            SignupError::Password(error) => Self::new(Code::WeakPassword).with_detail(error),
+            SignupError::UsernameReserved => Self::new(Code::InvalidUsername).with_detail(error),
             SignupError::UsernameTaken => Self::new(Code::UsernameTaken),
             SignupError::NotYet(seconds) => Self::new(Code::RateLimited).with_retry_after(seconds),
             SignupError::NoSignupId => Self::new(Code::InvalidRequest).with_detail(error),
-            SignupError::Hash(error) => error.into(),
-            SignupError::Store(error) => error.into(),
-            SignupError::Keys(error) => error.into(),
-            SignupError::Mail(error) => Self::new(Code::Unavailable).caused_by(error),
         }
     }
 }
 
 /// Answers a request.
-pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, SignupError> {
+pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
     if request.uri().path().ends_with("/resend") {
         resend(&deps, &request, &inbound).await
     } else {
@@ -183,17 +148,20 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     }
 }
 
-async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, SignupError> {
+async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, Problem> {
     let SignupRequest { username, email, password, locale, client } = json::parse(request)?;
     let username = Username::parse(&username)?;
+    if deps.reserved_usernames.contains(&username) {
+        return Err(SignupError::UsernameReserved.into());
+    }
     let email = EmailAddress::parse(&email)?;
-    let password = password.to_store(deps.config.password_min_length, &username, &email, &deps.config.service_name)?;
+    let password = password.to_store(deps.password_min_length, &username, &email, &deps.service_name)?;
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 
     let taken = deps.store.find_taken(&email, &username, now).await?;
     if taken.username {
-        return Err(SignupError::UsernameTaken);
+        return Err(SignupError::UsernameTaken.into());
     }
     // A taken address costs the same work from here on: nobody learns of it but whoever reads the mail.
     let password_hash = deps.hasher.hash(password).await?;
@@ -210,13 +178,13 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let body = SignupResponse { signup_id: signup_id.clone(), expires_in: SIGNUP_LIFETIME };
     let mut response = json::response(StatusCode::ACCEPTED, &body);
     if client == Client::Browser {
-        let cookies = Cookies::new(&deps.config, &inbound.api_url);
+        let cookies = Cookies::new(&deps.api, &inbound.api_url);
         cookies.set(&mut response, CookieKind::Signup, &signup_id, SIGNUP_LIFETIME);
     }
     Ok(response)
 }
 
-async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, SignupError> {
+async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, Problem> {
     let ResendRequest { signup_id } = json::parse_or_default(request)?;
     let signup_id = signup_id.or(inbound.signup_cookie.clone()).ok_or(SignupError::NoSignupId)?;
     let now = deps.clock.now();
@@ -229,7 +197,7 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
         }
     };
     let pending = match resend {
-        Resend::NotYet(seconds) => return Err(SignupError::NotYet(seconds)),
+        Resend::NotYet(seconds) => return Err(SignupError::NotYet(seconds).into()),
         Resend::Due(pending) => pending,
     };
     if let (Some(before), Some((secrets, token_mac))) = (pending, secrets)
@@ -244,7 +212,7 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
 }
 
 /// Renews the mailed secrets of a sign-up; `None` when there is no such sign-up, or it is completed.
-async fn renew(deps: &Deps, signup_id: &str) -> Result<Option<(Resend, SignupSecrets, Mac)>, SignupError> {
+async fn renew(deps: &Deps, signup_id: &str) -> Result<Option<(Resend, SignupSecrets, Mac)>, Problem> {
     let now = deps.clock.now();
     let Some(signup_id) = SignupSecret::parse(signup_id) else { return Ok(None) };
     let Some(key) = deps.keys.mac_key_with_id(signup_id.key_id, now).await? else { return Ok(None) };
@@ -263,7 +231,7 @@ async fn mail(
 ) -> Result<(), MailError> {
     let link = format!("{}/verify?token={}", inbound.api_url.as_str(), secrets.token.expose());
     let message = if pending.decoy {
-        Message::AlreadyRegistered { app_url: deps.config.app_url.as_str() }
+        Message::AlreadyRegistered { app_url: &deps.app_url }
     } else {
         Message::Verification {
             username: &pending.username,

@@ -1,77 +1,77 @@
-//! `GET /verify?token=` — the page that a mailed link opens: a button that posts, and a password field where the
-//! cookie `signup` is missing. It changes nothing, as mail scanners fetch links.
+//! `GET /verify?token=` — the page that a mailed link opens: whose account it is about, a button that posts, and a password
+//! field where the cookie `signup` is missing; once the sign-up is completed, the way to the app. It changes nothing, as
+//! mail scanners fetch links. `HEAD` likewise.
 //!
 //! `POST /verify` — makes a sign-up an account and signs in.
 //!
 //! A sign-up is verified by `signup_id` (body or cookie) and `code`; by `signup_id` and `token`; or by `token` and
-//! `password`. `username` asks for another name than at sign-up, should that be taken by now. The same proof brings a
-//! new session for as long as the sign-up lives, until the account is logged out everywhere: the first answer may have
-//! been lost.
+//! `password`. `username` asks for another name than at sign-up, should that be taken by now. A proof is good for one
+//! session. The very same request within 10 minutes is answered with tokens of the session that it made, as its answer may
+//! have been lost, while that session lives and has never been refreshed; any other proof of a completed sign-up is
+//! `invalid_verification`.
 //!
 //! Success: `201`, a session response; for the page's form `303` to `AppUrl`, with cookies.
 //!
-//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username`, `invalid_verification`,
-//! `confirmation_required` (a token alone), `invalid_credentials` (a token with another password), `email_taken`,
-//! `username_taken`, `csrf_rejected`, `unavailable`; for the form they come as a page.
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
+//! `weak_password` (it would be the other name), `invalid_verification`, `confirmation_required` (a token alone),
+//! `invalid_credentials` (a token with another password), `email_taken`, `username_taken`, `csrf_rejected`,
+//! `unavailable`; for the form they come as a page.
 //!
-//! Round trips: 2; 10 WRU, 1 RRU.
+//! Round trips: 2; 10 WRU (11 by code, as a guess is spent first), 1 RRU. The page: 1; 1 RRU. Another name may cost two
+//! hashes.
 
 pub mod page;
 
-use std::sync::Arc;
-
+use lambda_http::http::Method;
 use lambda_http::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use lambda_http::http::{Method, StatusCode};
-use lambda_http::{Body, Request, RequestExt};
-use serde::Deserialize;
+use lambda_http::{Body, RequestExt};
 use shared::account::{
-    CandidatePassword, Epoch, Guess, InvalidUsername, PendingSignup, SignupSecret, Status, User, UserId, Username,
-    VerificationCode, code_mac,
+    CandidatePassword, Completion, Epoch, Password, PendingSignup, Proof, ReservedUsernames, SignupSecret, Status,
+    User, UserId, Username, VerificationCode, WeakPassword, code_mac,
 };
-use shared::clock::{Clock, Timestamp};
-use shared::config::Config;
-use shared::http::credentials::Inbound;
-use shared::http::json::{self, BodyError};
+use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
-use shared::http::{Code, Problem, Response, csrf, header};
+use shared::http::{csrf, header};
 use shared::locale::Locale;
 use shared::password_hasher::{HashError, PasswordHasher, Verdict};
-use shared::runtime::{self, Endpoint, Platform};
-use shared::session::{Client, Kind, Session, crowded_out};
-use shared::store::{Account, AccountError, Store, StoreError};
-use shared::token::{KeyError, KeyRing, KeyUse};
-use thiserror::Error;
+use shared::prelude::*;
+use shared::session::{Client, Generation, Kind, Session, SessionRef};
+use shared::store::{AccountError, NewAccount};
+use shared::telemetry::{SecurityEvent, SignInMethod};
+use shared::token::KeyRing;
+use url::Url;
 
-use page::{Page, PageProblem};
+use page::{Page, PageProblem, PageState};
 
 /// What a verification needs.
 pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
     hasher: PasswordHasher,
-    config: Arc<Config>,
+    issuer: Issuer,
+    app_url: Url,
+    service_name: String,
+    reserved_usernames: ReservedUsernames,
     clock: Clock,
 }
 
-impl Deps {
-    /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self {
-            keys: platform.keys(&store, &[KeyUse::Mac, KeyUse::Signing]),
-            store,
-            hasher: platform.hasher(),
-            config: Arc::clone(&platform.config),
-            clock: platform.clock.clone(),
-        }
-    }
-}
-
 /// The function, ready to answer.
-pub fn service(platform: &Platform) -> Endpoint {
-    runtime::endpoint(platform, Deps::new(platform), handle)
+pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
+    let environment = &platform.environment;
+    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing])?;
+    let deps = Deps {
+        store: platform.store(),
+        hasher: platform.hasher(),
+        issuer: platform.issuer(&keys)?,
+        keys,
+        app_url: environment.app_url()?,
+        service_name: environment.service_name()?,
+        reserved_usernames: environment.reserved_usernames()?,
+        clock: platform.clock.clone(),
+    };
+    platform.endpoint(deps, handle)
 }
 
 /// What proves a sign-up: `signup_id` and `code`, `signup_id` and `token`, or `token` and `password`.
@@ -100,18 +100,15 @@ pub struct VerifyRequest {
 /// Why nothing was verified.
 #[derive(Debug, Error)]
 pub enum VerifyError {
-    /// The body is not what the endpoint takes.
-    #[error(transparent)]
-    Body(#[from] BodyError),
+    /// The other name speaks for the service.
+    #[error("the user name is reserved")]
+    UsernameReserved,
     /// Both a code and a token, or neither, or a code without `signup_id`.
     #[error("either signup_id and code, or a token, are required")]
     Proof,
     /// The form was posted by another page than ours.
     #[error("the form comes from another page")]
     ForeignForm,
-    /// The name asked for is not a user name.
-    #[error(transparent)]
-    Username(#[from] InvalidUsername),
     /// A wrong, old or spent link or code, or no guess left.
     #[error("the link or code is not valid")]
     Invalid,
@@ -121,61 +118,53 @@ pub enum VerifyError {
     /// A token with another password than at sign-up.
     #[error("wrong password")]
     WrongPassword,
-    /// The address or the name has got an owner.
-    #[error(transparent)]
-    Account(#[from] AccountError),
-    /// The password could not be compared.
-    #[error(transparent)]
-    Hash(#[from] HashError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// No key.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
 }
 
 impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Body(error) => error.into(),
+            VerifyError::UsernameReserved => Self::new(Code::InvalidUsername).with_detail(error),
             VerifyError::Proof => Self::new(Code::InvalidRequest).with_detail(error),
             VerifyError::ForeignForm => Self::new(Code::CsrfRejected),
-            VerifyError::Username(error) => Self::new(Code::InvalidUsername).with_detail(error),
-            VerifyError::Invalid | VerifyError::Account(AccountError::AlreadyCompleted(_)) => {
-                Self::new(Code::InvalidVerification)
-            }
+            VerifyError::Invalid => Self::new(Code::InvalidVerification),
             VerifyError::ConfirmationRequired => Self::new(Code::ConfirmationRequired).with_detail(error),
             VerifyError::WrongPassword => Self::new(Code::InvalidCredentials),
-            VerifyError::Account(AccountError::EmailTaken) => Self::new(Code::EmailTaken),
-            VerifyError::Account(AccountError::UsernameTaken) => Self::new(Code::UsernameTaken),
-            VerifyError::Hash(error) => error.into(),
-            VerifyError::Store(error) | VerifyError::Account(AccountError::Store(error)) => error.into(),
-            VerifyError::Keys(error) => error.into(),
         }
     }
 }
 
 /// Answers a request.
 pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
-    if request.method() == Method::GET {
-        return Ok(show(&deps, &request, &inbound));
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return show(&deps, &request, &inbound).await;
     }
     if json::is_content_type(&request, "application/x-www-form-urlencoded") {
         return submit(&deps, &request, &inbound).await;
     }
     let body = json::parse(&request)?;
-    Ok(verify(&deps, body, &inbound, StatusCode::CREATED).await?)
+    verify(&deps, body, &inbound, StatusCode::CREATED).await
 }
 
-fn show(deps: &Deps, request: &Request, inbound: &Inbound) -> Response {
+async fn show(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, Problem> {
     let query = request.query_string_parameters_ref();
-    let token = query.and_then(|query| query.first("token")).filter(|token| SignupSecret::parse(token).is_some());
-    let problem = if token.is_some() { None } else { Some(PageProblem::InvalidLink) };
-    let status = if token.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let mut response = page(deps, request, inbound, token.unwrap_or_default(), problem);
-    *response.status_mut() = status;
-    response
+    let token = query.and_then(|query| query.first("token")).unwrap_or_default();
+    let pending = find_by_link(deps, token).await?;
+    let problem = if pending.is_some() { None } else { Some(PageProblem::InvalidLink) };
+    let mut response = page(deps, request, inbound, token, pending.as_ref(), problem);
+    *response.status_mut() = if pending.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    if request.method() == Method::HEAD {
+        *response.body_mut() = Body::Empty;
+    }
+    Ok(response)
+}
+
+/// The sign-up whose newest link has this token.
+async fn find_by_link(deps: &Deps, token: &str) -> Result<Option<PendingSignup>, Problem> {
+    let now = deps.clock.now();
+    let Some(token) = SignupSecret::parse(token) else { return Ok(None) };
+    let Some(key) = deps.keys.mac_key_with_id(token.key_id, now).await? else { return Ok(None) };
+    let pending = deps.store.find_signup(token.pending_id, now).await?;
+    Ok(pending.filter(|pending| !pending.decoy && pending.token_mac.equals(&token.token_mac(&key))))
 }
 
 /// The page's form. Only our own page posts it.
@@ -185,20 +174,22 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let outcome = if csrf::is_own(request.headers(), inbound.api_url.origin()) {
         verify(deps, body, inbound, StatusCode::SEE_OTHER).await
     } else {
-        Err(VerifyError::ForeignForm)
+        Err(VerifyError::ForeignForm.into())
     };
     match outcome {
         Ok(mut response) => {
             // The app reads its session from `/me`; no token is in the body, as it is a browser's.
             *response.body_mut() = Body::Empty;
             response.headers_mut().remove(CONTENT_TYPE);
-            let location = HeaderValue::try_from(deps.config.app_url.as_str());
+            let location = HeaderValue::try_from(deps.app_url.as_str());
             response.headers_mut().insert(LOCATION, location.unwrap_or(HeaderValue::from_static("/")));
             Ok(response)
         }
-        Err(error) => {
-            let page = page(deps, request, inbound, &token, Some(page_problem(&error)));
-            Err(Problem::from(error).shown_as(page))
+        Err(problem) => {
+            // What cannot be read now is told of without it.
+            let pending = find_by_link(deps, &token).await.unwrap_or_default();
+            let page = page(deps, request, inbound, &token, pending.as_ref(), Some(page_problem(&problem)));
+            Err(problem.shown_as(page))
         }
     }
 }
@@ -230,36 +221,44 @@ fn parse_form(request: &Request) -> Result<VerifyRequest, BodyError> {
     })
 }
 
-const fn page_problem(error: &VerifyError) -> PageProblem {
-    match error {
-        VerifyError::ConfirmationRequired => PageProblem::ConfirmationRequired,
-        VerifyError::WrongPassword => PageProblem::WrongPassword,
-        VerifyError::Account(AccountError::EmailTaken) => PageProblem::EmailTaken,
-        VerifyError::Account(AccountError::UsernameTaken) => PageProblem::UsernameTaken,
-        VerifyError::ForeignForm => PageProblem::Refused,
-        VerifyError::Body(_)
-        | VerifyError::Proof
-        | VerifyError::Username(_)
-        | VerifyError::Invalid
-        | VerifyError::Account(AccountError::AlreadyCompleted(_)) => PageProblem::InvalidLink,
-        VerifyError::Account(AccountError::Store(_))
-        | VerifyError::Hash(_)
-        | VerifyError::Store(_)
-        | VerifyError::Keys(_) => PageProblem::TryLater,
+/// What the page says of a problem.
+const fn page_problem(problem: &Problem) -> PageProblem {
+    match problem.code() {
+        Code::ConfirmationRequired => PageProblem::ConfirmationRequired,
+        Code::InvalidCredentials => PageProblem::WrongPassword,
+        Code::EmailTaken => PageProblem::EmailTaken,
+        Code::UsernameTaken => PageProblem::UsernameTaken,
+        Code::CsrfRejected => PageProblem::Refused,
+        Code::Unavailable | Code::Internal => PageProblem::TryLater,
+        _ => PageProblem::InvalidLink,
     }
 }
 
-fn page(deps: &Deps, request: &Request, inbound: &Inbound, token: &str, problem: Option<PageProblem>) -> Response {
+fn page(
+    deps: &Deps,
+    request: &Request,
+    inbound: &Inbound,
+    token: &str,
+    pending: Option<&PendingSignup>,
+    problem: Option<PageProblem>,
+) -> Response {
     let needs_password = inbound.signup_cookie.is_none()
         || matches!(problem, Some(PageProblem::ConfirmationRequired | PageProblem::WrongPassword));
+    let is_completed = pending.is_some_and(|pending| pending.completion.is_some());
     let html = page::render(&Page {
         locale: Locale::choose(None, header(request, "accept-language")),
-        service_name: &deps.config.service_name,
+        service_name: &deps.service_name,
+        app_url: deps.app_url.as_str(),
+        username: pending.map(|pending| pending.username.as_str()),
         token,
         needs_password,
-        problem,
+        state: match problem {
+            _ if is_completed => PageState::Confirmed,
+            Some(problem) => PageState::Problem(problem),
+            None => PageState::Asking,
+        },
     });
-    let policy = page::content_security_policy(&deps.config.app_url.origin().ascii_serialization());
+    let policy = page::content_security_policy(&deps.app_url.origin().ascii_serialization());
     let mut response = Response::new(Body::Text(html));
     let mut set = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);
     set(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -272,55 +271,77 @@ fn page(deps: &Deps, request: &Request, inbound: &Inbound, token: &str, problem:
     response
 }
 
-async fn verify(
-    deps: &Deps,
-    body: VerifyRequest,
-    inbound: &Inbound,
-    status: StatusCode,
-) -> Result<Response, VerifyError> {
+async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: StatusCode) -> Result<Response, Problem> {
     let VerifyRequest { token, code, signup_id, password, username, client, remember } = body;
     let username = username.as_deref().map(Username::parse).transpose()?;
+    if username.as_ref().is_some_and(|username| deps.reserved_usernames.contains(username)) {
+        return Err(VerifyError::UsernameReserved.into());
+    }
     let kind = Kind::chosen(client, remember);
     let now = deps.clock.now();
     let signup_id = signup_id.as_deref().or(inbound.signup_cookie.as_deref());
 
-    let (pending, guess) = match (code, token, signup_id) {
-        (Some(code), None, Some(signup_id)) => (prove_by_code(deps, signup_id, &code, now).await?, Some(Guess::Code)),
-        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await?,
-        _ => return Err(VerifyError::Proof),
+    let proved = match (code, token, signup_id) {
+        (Some(code), None, Some(signup_id)) => {
+            prove_by_code(deps, signup_id, &code, now).await.map(|pending| (pending, Proof::Code))
+        }
+        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password.as_ref(), now).await,
+        _ => return Err(VerifyError::Proof.into()),
     };
-    let created = match pending.completed {
-        Some(user_id) => Err(AccountError::AlreadyCompleted(user_id)),
-        None => create_account(deps, &pending, username, kind, inbound, guess, now).await,
+    let (pending, proof) = proved.inspect_err(|problem| {
+        if matches!(problem.code(), Code::InvalidVerification | Code::InvalidCredentials) {
+            SecurityEvent::VerificationFailed.log();
+        }
+    })?;
+    // Only that proof has looked at the password.
+    let proved_password = password.as_ref().filter(|_| proof == Proof::LinkAndPassword);
+    if let Some(username) = &username
+        && pending.completion.is_none()
+        && is_password(deps, username, &pending, proved_password).await?
+    {
+        if let Some(guess) = proof.guess() {
+            deps.store.restore_attempt(pending.id, guess).await?;
+        }
+        return Err(WeakPassword::Guessable.into());
+    }
+    let created = match pending.completion.clone() {
+        Some(completion) => Err(AccountError::AlreadyCompleted(completion)),
+        None => create_account(deps, &pending, username, kind, inbound, proof, now).await,
     };
     // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
     // back with its other writes.
-    if let (Some(guess), Err(_)) = (guess, &created) {
+    if let (Some(guess), Err(_)) = (proof.guess(), &created) {
         deps.store.restore_attempt(pending.id, guess).await?;
     }
     let (user, session) = match created {
-        Err(AccountError::AlreadyCompleted(user_id)) => {
-            sign_in_again(deps, user_id, &pending, kind, inbound, now).await?
+        Err(AccountError::AlreadyCompleted(completion)) if completion.may_be_repeated(proof, kind, now) => {
+            find_first_session(deps, &completion, now).await?
         }
-        created => created?,
+        created => {
+            let (user, session) = created?;
+            let (reference, kind) = (session.reference(), session.kind);
+            SecurityEvent::SignedIn { session: reference, kind, method: SignInMethod::Verification }.log();
+            (user, session)
+        }
     };
 
-    for other in inbound.sessions(&deps.keys, now).await? {
-        deps.store.delete_session(other).await?;
+    for other in deps.issuer.sessions(inbound, now).await? {
+        if other != session.reference() {
+            deps.store.delete_session(other).await?;
+        }
     }
-    let issuer = Issuer { keys: &deps.keys, config: &deps.config };
-    Ok(issuer.session_response(status, &user, &session, inbound, now).await?)
+    Ok(deps.issuer.session_response(status, &user, &session, inbound, now).await?)
 }
 
 /// The mail's code was read, by the device that signed up. The guess is spent before it is compared.
-async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp) -> Result<PendingSignup, VerifyError> {
+async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp) -> Result<PendingSignup, Problem> {
     let signup_id = SignupSecret::parse(signup_id).ok_or(VerifyError::Invalid)?;
     let code = VerificationCode::parse(code).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(signup_id.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let own = signup_id.signup_id_mac(&key);
     let pending = deps.store.spend_code_attempt(signup_id.pending_id, own, now).await?.ok_or(VerifyError::Invalid)?;
     let right = pending.code_mac.equals(&code_mac(&key, pending.id, &code));
-    if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid) }
+    if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid.into()) }
 }
 
 /// The mail's link was opened: by the device that signed up, or by someone who knows the password chosen there. A guess
@@ -329,9 +350,9 @@ async fn prove_by_token(
     deps: &Deps,
     token: &str,
     signup_id: Option<&str>,
-    password: Option<CandidatePassword>,
+    password: Option<&CandidatePassword>,
     now: Timestamp,
-) -> Result<(PendingSignup, Option<Guess>), VerifyError> {
+) -> Result<(PendingSignup, Proof), Problem> {
     let token = SignupSecret::parse(token).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(token.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let own = token.token_mac(&key);
@@ -341,10 +362,10 @@ async fn prove_by_token(
     if signup_id.is_some() || password.is_none() {
         let pending = deps.store.find_signup(token.pending_id, now).await?.ok_or(VerifyError::Invalid)?;
         if pending.decoy || !pending.token_mac.equals(&own) {
-            return Err(VerifyError::Invalid);
+            return Err(VerifyError::Invalid.into());
         }
         if signup_id.is_some_and(|signup_id| pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))) {
-            return Ok((pending, None));
+            return Ok((pending, Proof::Link));
         }
     }
     let password = password.ok_or(VerifyError::ConfirmationRequired)?;
@@ -352,9 +373,29 @@ async fn prove_by_token(
     let pending = deps.store.spend_password_attempt(token.pending_id, own, now).await?;
     let pending = pending.filter(|pending| !pending.decoy).ok_or(VerifyError::Invalid)?;
     match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {
-        (Verdict::Right { .. }, _) => Ok((pending, Some(Guess::Password))),
-        (Verdict::Wrong, _) => Err(VerifyError::WrongPassword),
+        (Verdict::Right { .. }, _) => Ok((pending, Proof::LinkAndPassword)),
+        (Verdict::Wrong, _) => Err(VerifyError::WrongPassword.into()),
     }
+}
+
+/// Whether the sign-up's password is this name, which came after it. Of a password that is not at hand, the plainest
+/// guesses are tried.
+async fn is_password(
+    deps: &Deps,
+    username: &Username,
+    pending: &PendingSignup,
+    password: Option<&CandidatePassword>,
+) -> Result<bool, HashError> {
+    if let Some(password) = password {
+        return Ok(password.is_made_of(username));
+    }
+    for guess in Password::guesses_from(username) {
+        let (verdict, _) = deps.hasher.verify(guess, Some(pending.password_hash.clone())).await?;
+        if matches!(verdict, Verdict::Right { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn create_account(
@@ -363,7 +404,7 @@ async fn create_account(
     username: Option<Username>,
     kind: Kind,
     inbound: &Inbound,
-    guess: Option<Guess>,
+    proof: Proof,
     now: Timestamp,
 ) -> Result<(User, Session), AccountError> {
     let user = User {
@@ -375,28 +416,22 @@ async fn create_account(
         locale: pending.locale,
         created_at: now,
     };
-    let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
-    let account = Account { user: &user, password_hash: &pending.password_hash, session: &session };
-    deps.store.create_account(&account, pending, guess).await?;
+    let session = Session::start(&user, kind, &inbound.device, deps.issuer.lifetimes(), now);
+    let account = NewAccount { user: &user, password_hash: &pending.password_hash, session: &session };
+    deps.store.create_account(&account, pending, proof, now).await?;
     Ok((user, session))
 }
 
-/// A new session for the account that the sign-up became, as long as that is as it was made: once its password is
-/// another, or it was logged out everywhere, an old mail no longer opens it.
-async fn sign_in_again(
-    deps: &Deps,
-    user_id: UserId,
-    pending: &PendingSignup,
-    kind: Kind,
-    inbound: &Inbound,
-    now: Timestamp,
-) -> Result<(User, Session), VerifyError> {
-    let (user, sessions) = deps.store.both(deps.store.find_user(user_id), deps.store.find_sessions(user_id)).await;
-    let unchanged =
-        |user: &User| user.status == Status::Enabled && user.epoch == Epoch::FIRST && user.email == pending.email;
-    let user = user?.filter(unchanged).ok_or(VerifyError::Invalid)?;
-    let session = Session::start(&user, kind, &inbound.device, &deps.config.lifetimes, now);
-    let crowded_out = crowded_out(&user, sessions?, &[], deps.config.max_sessions, now);
-    deps.store.create_session(&session, &crowded_out).await?;
-    Ok((user, session))
+/// The session that a verification made, and its user, if it is as it was then: not ended, not refreshed.
+async fn find_first_session(deps: &Deps, completion: &Completion, now: Timestamp) -> Result<(User, Session), Problem> {
+    let Completion { user_id, session_id, .. } = *completion;
+    let (session, user) = deps.store.find_session_and_user(SessionRef { user_id, session_id }).await?;
+    match (session, user) {
+        (Some(session), Some(user))
+            if session.is_alive(Some(&user), now) && session.generation == Generation::FIRST =>
+        {
+            Ok((user, session))
+        }
+        _ => Err(VerifyError::Invalid.into()),
+    }
 }

@@ -7,7 +7,7 @@ use shared::locale::Locale;
 const STYLE: &str = include_str!("page.css");
 
 /// SHA-256 of [`STYLE`], in base64.
-const STYLE_HASH: &str = "+MjVcigRGbhSvNkpzxlRU7PiDIoHhF4voL8DYPDgK8I=";
+const STYLE_HASH: &str = "//yjLocnO92QcgCPvia98tsR19iPNZsEmSxQiTUyGPI=";
 
 /// What went wrong with the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,17 @@ pub enum PageProblem {
     Refused,
 }
 
+/// What the page is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageState {
+    /// Whether the address is to be confirmed.
+    Asking,
+    /// That it was, by an earlier click or code.
+    Confirmed,
+    /// What went wrong.
+    Problem(PageProblem),
+}
+
 /// What the page shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
@@ -35,12 +46,16 @@ pub struct Page<'a> {
     pub locale: Locale,
     /// Whose page it is.
     pub service_name: &'a str,
+    /// Where the app is.
+    pub app_url: &'a str,
+    /// Whose account it is about, where the link is a genuine one.
+    pub username: Option<&'a str>,
     /// The link's token, for the form to post.
     pub token: &'a str,
     /// Whether the form asks for the password, as this is not the device that signed up.
     pub needs_password: bool,
-    /// What went wrong before.
-    pub problem: Option<PageProblem>,
+    /// What it is about.
+    pub state: PageState,
 }
 
 #[derive(Template)]
@@ -49,15 +64,21 @@ struct Rendering<'a> {
     words: &'static Words,
     style: &'static str,
     service_name: &'a str,
+    app_url: &'a str,
+    username: Option<&'a str>,
     token: &'a str,
     needs_password: bool,
     has_form: bool,
+    is_confirmed: bool,
     alert: Option<&'static str>,
 }
 
 struct Words {
     lang: &'static str,
     title: &'static str,
+    account: &'static str,
+    confirmed: &'static str,
+    to_app: &'static str,
     password: &'static str,
     hint: &'static str,
     button: &'static str,
@@ -74,6 +95,9 @@ struct Words {
 const EN: Words = Words {
     lang: "en",
     title: "Confirm your address",
+    account: "For the account",
+    confirmed: "This address is confirmed already. You can sign in.",
+    to_app: "Go to the app",
     password: "Password",
     hint: "You opened this link on another device or browser than you signed up on. Enter the password you chose there.",
     button: "Confirm and sign in",
@@ -90,6 +114,9 @@ const EN: Words = Words {
 const KO: Words = Words {
     lang: "ko",
     title: "이메일 주소 확인",
+    account: "계정",
+    confirmed: "이 주소는 이미 확인되었습니다. 로그인할 수 있습니다.",
+    to_app: "앱으로 이동",
     password: "비밀번호",
     hint: "가입을 신청한 것과 다른 기기나 브라우저에서 이 링크를 열었습니다. 가입할 때 정한 비밀번호를 입력하세요.",
     button: "확인하고 로그인",
@@ -127,19 +154,27 @@ impl Words {
 /// The page as HTML.
 pub fn render(page: &Page<'_>) -> String {
     let words = Words::of(page.locale);
+    let problem = match page.state {
+        PageState::Problem(problem) => Some(problem),
+        PageState::Asking | PageState::Confirmed => None,
+    };
     // With these the form cannot succeed, however often it is posted.
     let hopeless = matches!(
-        page.problem,
+        problem,
         Some(PageProblem::InvalidLink | PageProblem::EmailTaken | PageProblem::UsernameTaken | PageProblem::Refused)
     );
+    let is_confirmed = page.state == PageState::Confirmed;
     let rendering = Rendering {
         words,
         style: STYLE,
         service_name: page.service_name,
+        app_url: page.app_url,
+        username: page.username,
         token: page.token,
         needs_password: page.needs_password,
-        has_form: !hopeless,
-        alert: page.problem.map(|problem| words.explain(problem)),
+        has_form: !hopeless && !is_confirmed,
+        is_confirmed,
+        alert: problem.map(|problem| words.explain(problem)),
     };
     rendering.render().unwrap_or_default()
 }
@@ -160,7 +195,31 @@ mod tests {
     use super::*;
 
     fn page(locale: Locale, needs_password: bool, problem: Option<PageProblem>) -> String {
-        render(&Page { locale, service_name: "<Ann & Co>", token: "\"><script>", needs_password, problem })
+        page_of(locale, needs_password, problem.map_or(PageState::Asking, PageState::Problem))
+    }
+
+    fn page_of(locale: Locale, needs_password: bool, state: PageState) -> String {
+        render(&Page {
+            locale,
+            service_name: "<Ann & Co>",
+            app_url: "https://app.example.test/",
+            username: Some("ann"),
+            token: "\"><script>",
+            needs_password,
+            state,
+        })
+    }
+
+    #[test]
+    fn what_is_confirmed_leads_to_the_app_and_asks_for_nothing() {
+        for locale in [Locale::En, Locale::Ko] {
+            let html = page_of(locale, true, PageState::Confirmed);
+            assert!(
+                !html.contains("<form") && !html.contains("password") && !html.contains("role=\"alert\""),
+                "{html}"
+            );
+            assert!(html.contains("href=\"https://app.example.test/\"") && html.contains("ann"), "{html}");
+        }
     }
 
     #[test]

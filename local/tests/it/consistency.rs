@@ -32,28 +32,36 @@ pub(crate) fn functions() -> Vec<Function> {
     let mut method = String::new();
     let mut path = String::new();
     for line in read("template.yaml").lines() {
-        let line = line.trim();
-        if line == "Type: AWS::Serverless::Function" {
+        if line.trim() == "Type: AWS::Serverless::Function" {
             functions.push(Function::default());
         }
         let Some(function) = functions.last_mut() else { continue };
-        if let Some(binary) = line.strip_prefix("Binary: ") {
-            binary.clone_into(&mut function.binary);
+        if let Some(binary) = member(line, "Binary") {
+            function.binary = binary;
         }
-        if let Some(code_uri) = line.strip_prefix("CodeUri: ") {
-            code_uri.clone_into(&mut function.code_uri);
+        if let Some(code_uri) = member(line, "CodeUri") {
+            function.code_uri = code_uri;
         }
-        if let Some(found) = line.strip_prefix("Method: ") {
-            found.clone_into(&mut method);
-        }
-        if let Some(found) = line.strip_prefix("Path: ") {
-            found.clone_into(&mut path);
-        }
+        method = member(line, "Method").unwrap_or(method);
+        path = member(line, "Path").unwrap_or(path);
         if !method.is_empty() && !path.is_empty() {
             function.routes.push(format!("{} {}", std::mem::take(&mut method), std::mem::take(&mut path)));
         }
     }
     functions
+}
+
+/// The value of a member that stands on a line of YAML, alone or as one of `{ Method: GET, Path: "/sessions/{id}" }`.
+fn member(line: &str, name: &str) -> Option<String> {
+    let is_start = |before: &str| before.trim().is_empty() || before.ends_with("{ ") || before.ends_with(", ");
+    let name = format!("{name}: ");
+    let (before, value) = line.split_once(&name)?;
+    if !is_start(before) {
+        return None;
+    }
+    let quoted = value.strip_prefix('"').and_then(|value| value.split('"').next());
+    let plain = || value.split([',', ' ']).next().unwrap_or_default();
+    Some(quoted.unwrap_or_else(plain).to_owned())
 }
 
 #[test]
@@ -230,6 +238,8 @@ fn the_documents_that_every_reader_needs_are_there() {
         "CHANGELOG.md",
         "LICENSE",
         "docs/ARCHITECTURE.md",
+        "docs/aws.md",
+        "docs/operations.md",
         ".ci/run",
         "deny.toml",
         "clippy.toml",
@@ -263,7 +273,160 @@ fn no_environment_and_no_time_but_by_their_doors() {
         assert!(name == "config.rs" || !text.contains("env::var"), "{}", path.display());
         assert!(name == "clock.rs" || !text.contains("SystemTime::now"), "{}", path.display());
         let in_store = path.components().any(|part| part.as_os_str() == "store");
-        let may_know = in_store || path.ends_with("shared/src/aws/mod.rs");
+        let may_know = in_store || path.ends_with("shared/src/aws.rs");
         assert!(may_know || !text.contains("aws_sdk_dynamodb::operation"), "{}", path.display());
     }
+}
+
+/// Values of the template's parameters that its patterns take.
+const TAKEN: [(&str, &str); 39] = [
+    ("AppUrl", "https://app.example.com"),
+    ("AppUrl", "https://app.example.com/#/welcome?from=%EA%B0%80"),
+    ("AppUrl", "http://localhost:80/100%"),
+    ("AppUrl", "https://xn--9n2bp8q.example:65535/가"),
+    ("AllowedOrigins", ""),
+    ("AllowedOrigins", "https://app.example.com"),
+    ("AllowedOrigins", "https://app.example.com,http://localhost:5173,http://192.168.0.10:8080,http://[::1]:81"),
+    ("AllowedOrigins", "https://xn--9n2bp8q.example:8443,https://localhost,http://tauri.localhost"),
+    ("AllowedOrigins", "https://a-b.c1.example:1,https://a.example:65535,https://a.example:442,https://a.example:4430"),
+    ("ApiUrl", ""),
+    ("ApiUrl", "https://api.example.com"),
+    ("ApiUrl", "http://localhost:3000"),
+    ("ApiUrl", "https://abc123.execute-api.eu-central-1.amazonaws.com/prod"),
+    ("CookieDomain", ""),
+    ("CookieDomain", "example.com"),
+    ("MailFrom", "no-reply@example.com"),
+    ("MailFrom", "Example <no-reply@mail.example.com>"),
+    ("MailFrom", "래치키 <a+b.c_d@example.com>"),
+    ("MailFrom", "Example, Inc. <no-reply@xn--9n2bp8q.example>"),
+    ("MailIdentity", "example.com"),
+    ("MailIdentity", "no-reply@example.com"),
+    ("ServiceName", "래치키 & Co."),
+    ("BrowserIdleTimeout", "1"),
+    ("BrowserIdleTimeout", "999999999"),
+    ("BrowserSessionLifetime", "1"),
+    ("AppAccessTokenLifetime", "1"),
+    ("AppIdleTimeout", "1"),
+    ("AppSessionLifetime", "1"),
+    ("RefreshGrace", "0"),
+    ("RefreshGrace", "60"),
+    ("MaxSessions", "1"),
+    ("MaxSessions", "50"),
+    ("PasswordMinLength", "8"),
+    ("PasswordMinLength", "64"),
+    ("ReservedUsernames", "founder, 설립자,,Customer Success"),
+    ("KeyRotationDays", "1"),
+    ("KeyRotationDays", "365"),
+    ("RevocationCheck", "token"),
+    ("RevocationCheck", "session"),
+    ("SigningAlgorithm", "RS256"),
+];
+
+/// Values with which functions would not start, or that nobody can mean.
+const REFUSED: [(&str, &str); 66] = [
+    ("AppUrl", ""),
+    ("AppUrl", "https://"),
+    ("AppUrl", "https://%"),
+    ("AppUrl", "https://a b.example/"),
+    ("AppUrl", "https://app.example.com/a b"),
+    ("AppUrl", "https://app.example.com:65536/"),
+    ("AppUrl", "https://1.2.3.256/"),
+    ("AppUrl", "https://1.2.3.4.5/"),
+    ("AppUrl", "https://[::g]/"),
+    ("AppUrl", "https://ann:secret@app.example.com/"),
+    ("AppUrl", "javascript:alert(1)"),
+    ("AllowedOrigins", "*"),
+    ("AllowedOrigins", "https://*"),
+    ("AllowedOrigins", "https://*.example.com"),
+    ("AllowedOrigins", "null"),
+    ("AllowedOrigins", "https://WWW.Example.com"),
+    ("AllowedOrigins", "https://www.example.com:443"),
+    ("AllowedOrigins", "http://www.example.com:80"),
+    ("AllowedOrigins", "https://www.example.com:08443"),
+    ("AllowedOrigins", "https://www.example.com:"),
+    ("AllowedOrigins", "https://www.example.com/"),
+    ("AllowedOrigins", "https://www.example.com/app"),
+    ("AllowedOrigins", "https://www.example.com?a"),
+    ("AllowedOrigins", "https://래치키.example"),
+    ("AllowedOrigins", "https://www.example.com."),
+    ("AllowedOrigins", "https://www.example.com, https://b.example"),
+    ("AllowedOrigins", "https://www.example.com,"),
+    ("AllowedOrigins", ",https://www.example.com"),
+    ("AllowedOrigins", "https://a.example https://b.example"),
+    ("AllowedOrigins", "ftp://a.example"),
+    ("AllowedOrigins", "capacitor://*"),
+    ("AllowedOrigins", "capacitor://localhost/"),
+    ("AllowedOrigins", "file://localhost"),
+    ("ApiUrl", "https://api.example.com/"),
+    ("ApiUrl", "https://api.example.com:443"),
+    ("ApiUrl", "https://API.example.com"),
+    ("ApiUrl", "https://api.example.com/prod/"),
+    ("ApiUrl", "https://api.example.com/?a"),
+    ("ApiUrl", "api.example.com"),
+    ("CookieDomain", ".example.com"),
+    ("CookieDomain", "example.com; Path=/x"),
+    ("CookieDomain", "..."),
+    ("CookieDomain", "-"),
+    ("MailFrom", "no-reply"),
+    ("MailFrom", "no-reply@example.com, b@example.com"),
+    ("MailFrom", "A <no-reply@example.com> B"),
+    ("MailFrom", "A\r\nBcc: b <a@example.com>"),
+    ("MailFrom", "래치키@example.com"),
+    ("MailFrom", "no-reply@Example.com"),
+    ("MailFrom", "no-reply@127.0.0.1"),
+    ("MailIdentity", "*"),
+    ("MailIdentity", "*.com"),
+    ("MailIdentity", "Example.com"),
+    ("ServiceName", ""),
+    ("ServiceName", "a\nb"),
+    ("BrowserIdleTimeout", "1800.5"),
+    ("BrowserIdleTimeout", "1e3"),
+    ("BrowserIdleTimeout", "+1800"),
+    ("BrowserIdleTimeout", " 1800"),
+    ("BrowserIdleTimeout", "1000000000"),
+    ("RefreshGrace", "61"),
+    ("MaxSessions", "51"),
+    ("PasswordMinLength", "7"),
+    ("PasswordMinLength", "65"),
+    ("ReservedUsernames", "a\nb"),
+    ("KeyRotationDays", "366"),
+];
+
+/// A value that a function refuses at its start would kill every function of a deployment that has succeeded.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_template_takes_starts_the_functions() {
+    for (name, value) in TAKEN {
+        let stack = local::LocalStack::start(crate::harness::options(&[(name, value)])).await;
+        assert!(stack.is_ok(), "{name}={value}: {}", stack.err().map(|error| error.to_string()).unwrap_or_default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_mean_is_refused_by_the_template_and_named() {
+    for (name, value) in REFUSED {
+        let stack = local::LocalStack::start(crate::harness::options(&[(name, value)])).await;
+        let error = stack.err().unwrap_or_else(|| panic!("{name}={value} was taken")).to_string();
+        assert!(error.starts_with(&format!("parameter {name}: ")), "{name}={value}: {error}");
+    }
+}
+
+#[test]
+fn what_is_worth_an_alarm_rings() {
+    let worth: BTreeSet<String> = read("docs/events.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .filter(|(_, cells)| cells.split('|').nth(3).is_some_and(|worth| worth.trim().starts_with("an alarm")))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert!(!worth.is_empty(), "docs/events.md has no event that is worth an alarm");
+    let template = read("template.yaml");
+    let pattern = template.lines().find_map(|line| line.trim().strip_prefix("FilterPattern: "));
+    let rings: BTreeSet<String> = pattern
+        .expect("a filter")
+        .split("$.security_event = \"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(rings, worth);
 }

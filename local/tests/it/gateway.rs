@@ -1,10 +1,11 @@
 //! What API Gateway does, done by the local gateway: routes, preflight, hosts, and the pages of the local stack.
 
+use local::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::authorizer::with_ping;
-use crate::harness::{Answer, Call, Person, Stack};
+use crate::harness::{Answer, Call, Person, Stack, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_that_are_not() {
@@ -95,6 +96,46 @@ async fn foreign_hosts_are_refused() {
     }
     for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
         client.get("/.well-known/jwks.json").header("host", &host).send().await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_led_to_localhost() {
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let stack = Stack::start().await;
+    let port = stack.url().rsplit_once(':').expect("a port").1.to_owned();
+    let client = stack.client();
+    for host in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        for path in ["/", "/_local/mail", "/_local/docs/", "/verify?token=a%20b&c=%2F", "/nothing"] {
+            let answer = client.get(path).header("host", &host).header("accept", BROWSER).send().await.expect(307);
+            assert_eq!(answer.header("location"), Some(format!("{}{path}", stack.url()).as_str()), "{host}");
+        }
+        for path in ["/", "/_local/mail", "/_local/docs/"] {
+            client.get(path).header("host", &host).send().await.expect(307);
+        }
+        // Whatever is no page is answered there: apps and tools keep no cookies by origin.
+        client.get("/.well-known/jwks.json").header("host", &host).header("accept", "*/*").send().await.expect(200);
+        client.get("/_local/mail.json").header("host", &host).send().await.expect(200);
+        let login = client.post("/login").json(Person::named("nobody").login("app"));
+        login.header("host", &host).header("accept", BROWSER).send().await.expect(401);
+    }
+    for path in ["/", "/_local/mail"] {
+        client.get(path).header("accept", BROWSER).send().await.expect(200);
+    }
+    client.get("/").header("host", "evil.test").header("accept", BROWSER).send().await.expect(403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_more_host_is_served_where_it_was_given() {
+    let stack = Stack::with_options(Options { host: Some("10.0.2.2".to_owned()), ..options(&[]) }).await;
+    let port = stack.url().rsplit_once(':').expect("a port").1.to_owned();
+    let host = format!("10.0.2.2:{port}");
+    // Pages too, and they stay: whoever reaches that name may not reach localhost.
+    for path in ["/", "/_local/mail", "/.well-known/jwks.json"] {
+        stack.client().get(path).header("host", &host).header("accept", "text/html").send().await.expect(200);
+    }
+    for other in ["evil.test", "10.0.2.3", "10.0.2.2.evil.test"] {
+        stack.client().get("/").header("host", &format!("{other}:{port}")).send().await.expect(403);
     }
 }
 

@@ -1,11 +1,8 @@
 //! Two instances of one deployment, as the Lambda service starts them: one database, nothing shared in memory.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use serde_json::json;
-use shared::aws::Aws;
-use shared::runtime::Platform;
 
 use crate::harness::keys::ring_slots;
 use crate::harness::tables::items;
@@ -155,9 +152,9 @@ async fn keys_loaded_ahead_cost_the_first_request_nothing() {
     let stack = Stack::with_proxy(&[]).await;
     let (_, app) = stack.person_with_session("alice").await;
     let platform = platform(&stack);
-    let deps = Arc::new(authorizer::Deps::new(&platform));
+    let deps = Arc::new(authorizer::Deps::new(&platform).expect("settings"));
     stack.proxy().reset();
-    platform.prime().await;
+    platform.prewarm().await;
     assert_eq!(stack.proxy().calls().len(), 1);
     assert!(authorize(&deps, &stack, &app.access).await);
     assert_eq!(stack.proxy().calls().len(), 1);
@@ -168,38 +165,9 @@ async fn an_instance_starts_though_the_database_does_not_answer() {
     let stack = Stack::with_proxy(&[]).await;
     let (_, app) = stack.person_with_session("alice").await;
     let platform = platform(&stack);
-    let deps = Arc::new(authorizer::Deps::new(&platform));
+    let deps = Arc::new(authorizer::Deps::new(&platform).expect("settings"));
     stack.proxy().fail_all(&["BatchGetItem"], Fault::Throttling);
-    platform.prime().await;
+    platform.prewarm().await;
     stack.proxy().heal();
     assert!(authorize(&deps, &stack, &app.access).await);
-}
-
-/// What an instance that mails has, with SES at `ses`.
-fn mailing_platform(stack: &Stack, ses: &TcpListener) -> Platform {
-    let mut platform = platform(stack);
-    platform.aws = Aws::local(stack.dynamodb(), &format!("http://{}", ses.local_addr().expect("an address")));
-    platform.mailer();
-    platform
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_mails_has_a_connection_for_it_before_its_first_request() {
-    let stack = Stack::with_database(&[]).await;
-    let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
-    ses.set_nonblocking(true).expect("a socket");
-    let platform = mailing_platform(&stack, &ses);
-    assert!(ses.accept().is_err(), "nobody yet");
-    platform.prime().await;
-    assert!(ses.accept().is_ok());
-    assert!(ses.accept().is_err(), "one alone");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_starts_though_ses_is_not_there() {
-    let stack = Stack::with_database(&[]).await;
-    let ses = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let platform = mailing_platform(&stack, &ses);
-    drop(ses);
-    platform.prime().await;
 }

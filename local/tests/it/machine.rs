@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use shared::account::{Epoch, UserId};
-use shared::aws::Aws;
 use shared::clock::Timestamp;
 use shared::concurrency::Concurrency;
+use shared::config::Tables;
 use shared::session::{Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, RetryKey, Session, SessionId};
 use shared::store::{Rotation, Store};
 
@@ -18,8 +18,8 @@ const LIFETIMES: Lifetimes = Lifetimes {
 const START: Timestamp = Timestamp::from_unix(4_102_444_800);
 
 fn store(stack: &Stack) -> Store {
-    let service = Aws::local(stack.database(), stack.database()).dynamodb();
-    Store::new(service, "UsersTable".to_owned(), "KeysTable".to_owned(), Concurrency::Many)
+    let client = stack.aws().dynamodb();
+    Store::new(client, Tables { users: "UsersTable".to_owned(), keys: "KeysTable".to_owned() }, Concurrency::Many)
 }
 
 fn key(number: u8) -> RetryKey {

@@ -32,6 +32,7 @@ mod typed;
 mod authorizer;
 mod budget;
 mod consistency;
+mod endpoints;
 mod events;
 mod faults;
 mod gateway;

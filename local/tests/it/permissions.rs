@@ -205,33 +205,117 @@ impl Statement {
     }
 }
 
-/// All statements about tables in the template.
-fn statements() -> Vec<Statement> {
+fn template() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
     let text = std::fs::read_to_string(path).expect("template.yaml");
-    let template = plain(&Yaml::load_from_str(&text).expect("YAML")[0]);
+    plain(&Yaml::load_from_str(&text).expect("YAML")[0])
+}
+
+/// Each function's folder with its policies: names of managed ones, and documents that stand with the function.
+fn policies(template: &Value) -> Vec<(String, Vec<Value>)> {
     let resources = template["Resources"].as_object().expect("resources").values();
     let functions = resources.filter(|resource| resource["Type"] == "AWS::Serverless::Function");
-    let mut found = Vec::new();
-    for function in functions {
-        let folder = function["Metadata"]["BuildProperties"]["Binary"].as_str().expect("a binary");
+    let of_function = |function: &Value| {
+        let folder = function["Metadata"]["BuildProperties"]["Binary"].as_str().expect("a binary").to_owned();
         let policies = function["Properties"]["Policies"].as_array().expect("policies").iter();
-        // Of a condition's branches, the first has the permissions; it may name a policy that is about no table.
+        // Of a condition's branches, the first has the permissions.
         let chosen = policies.map(|policy| policy.as_array().map_or(policy, |branches| &branches[1]));
-        for statement in chosen.flat_map(|policy| policy["Statement"].as_array().cloned().unwrap_or_default()) {
+        (folder, chosen.cloned().collect())
+    };
+    functions.map(of_function).collect()
+}
+
+/// The document of the managed policy of this name.
+fn managed<'a>(template: &'a Value, name: &str) -> &'a Value {
+    let policy = &template["Resources"][name];
+    assert_eq!(policy["Type"], "AWS::IAM::ManagedPolicy", "{name}");
+    &policy["Properties"]["PolicyDocument"]
+}
+
+/// All statements about tables in the template: of functions, and of the managed policies that they name.
+fn statements() -> Vec<Statement> {
+    let template = template();
+    let mut found = Vec::new();
+    for (folder, policies) in policies(&template) {
+        let documents = policies.iter().map(|policy| policy.as_str().map_or(policy, |name| managed(&template, name)));
+        for statement in documents.flat_map(|document| document["Statement"].as_array().expect("statements")) {
             assert_eq!(statement["Effect"], "Allow");
             let actions = texts(&statement["Action"]);
-            assert!(actions.iter().all(|action| !action.contains('*')), "{folder}: {actions:?}");
+            assert!(!actions.is_empty() && actions.iter().all(|action| !action.contains('*')), "{folder}: {actions:?}");
             let resources = texts(&statement["Resource"]);
             assert!(!resources.is_empty() && resources.iter().all(|one| one != "*"), "{folder}: {statement}");
             if actions.iter().all(|action| action.starts_with("dynamodb:")) {
-                let statement = Statement::read(folder, &statement);
+                let statement = Statement::read(&folder, statement);
                 assert!(!statement.keys.is_empty(), "{folder}: {} is for no particular items", statement.sid);
                 found.push(statement);
             }
         }
     }
     found
+}
+
+/// Managed policies that SAM attaches to every role by itself: `AWSLambdaBasicExecutionRole`, `AWSXrayWriteOnlyAccess`.
+const OF_SAM: usize = 2;
+
+#[test]
+fn policies_stay_within_what_iam_takes() {
+    // «IAM and AWS STS quotas»: managed policies attached to a role (10, unless it is raised), characters of a managed
+    // policy and of all inline policies of a role together, white space not counted.
+    const ATTACHED: usize = 10;
+    const MANAGED: usize = 6_144;
+    const INLINE: usize = 10_240;
+    // A table's ARN and the like are longer than what stands for them here.
+    const ARN: usize = 200;
+    let size = |document: &Value| {
+        let resources = document["Statement"].as_array().expect("statements").iter().map(|one| &one["Resource"]);
+        let count: usize = resources.map(|resource| resource.as_array().map_or(1, Vec::len)).sum();
+        document.to_string().chars().filter(|c| !c.is_whitespace()).count() + count * ARN
+    };
+    let template = template();
+    let mut used = BTreeSet::new();
+    for (folder, policies) in policies(&template) {
+        let names: Vec<&str> = policies.iter().filter_map(Value::as_str).collect();
+        assert!(names.len() + OF_SAM <= ATTACHED, "{folder} names {} managed policies", names.len());
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{folder} names one twice: {names:?}");
+        let inline: usize = policies.iter().filter(|policy| policy.is_object()).map(size).sum();
+        assert!(inline <= INLINE, "{folder}: {inline} characters");
+        used.extend(names.into_iter().map(str::to_owned));
+    }
+    let resources = template["Resources"].as_object().expect("resources").iter();
+    let all = resources.filter(|(_, resource)| resource["Type"] == "AWS::IAM::ManagedPolicy");
+    let boundary = template["Globals"]["Function"]["PermissionsBoundary"].as_str().expect("a boundary");
+    for (name, policy) in all {
+        let size = size(&policy["Properties"]["PolicyDocument"]);
+        assert!(size <= MANAGED, "{name}: {size} characters");
+        assert!(used.contains(name) || name == boundary, "no function names {name}");
+    }
+}
+
+/// SAM gives each role `AWSLambdaBasicExecutionRole`, which is for every log group there is; the boundary takes it back.
+#[test]
+fn a_function_writes_to_this_stack_s_log_group_alone() {
+    let template = template();
+    let function = &template["Globals"]["Function"];
+    assert_eq!(function["LoggingConfig"]["LogGroup"], "FunctionsLogGroup");
+    let boundary = managed(&template, function["PermissionsBoundary"].as_str().expect("a boundary"));
+    let mut of_logs = 0;
+    for statement in boundary["Statement"].as_array().expect("statements") {
+        let is_of_logs = texts(&statement["Action"]).iter().any(|action| action.starts_with("logs:"));
+        if is_of_logs {
+            of_logs += 1;
+            assert_eq!(texts(&statement["Action"]), ["logs:CreateLogStream", "logs:PutLogEvents"]);
+            assert_eq!(statement["Resource"], "FunctionsLogGroup.Arn");
+        } else {
+            assert_eq!(texts(&statement["NotAction"]), ["logs:*"], "{statement}");
+        }
+    }
+    assert_eq!(of_logs, 1);
+    for (id, resource) in template["Resources"].as_object().expect("resources") {
+        let properties = &resource["Properties"];
+        let overrides = ["Role", "PermissionsBoundary", "LoggingConfig"].map(|name| !properties[name].is_null());
+        let is_function = resource["Type"] == "AWS::Serverless::Function";
+        assert!(!is_function || overrides == [false; 3], "{id} has a role, boundary or log group of its own");
+    }
 }
 
 /// What stands between the functions and their database, as IAM does in the cloud.

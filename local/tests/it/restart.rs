@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::harness::retry_key;
+use crate::harness::{DynamoProxy, retry_key};
 
 /// A process of `local`, killed with its value.
 struct Process {
@@ -179,6 +179,78 @@ async fn the_data_folder_is_private() {
     drop(process);
 }
 
+/// `endpoint.json`, as the operator's command line finds it.
+fn endpoint(data: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(data.join("endpoint.json")).expect("the file")).expect("JSON")
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_data_folder_tells_its_owner_alone_how_to_reach_the_database() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, elsewhere) = (folder.path(), folder.path().join("elsewhere"));
+    // What lies there already neither keeps its mode nor leads away.
+    std::fs::write(data.join("endpoint.json"), "{}").expect("a file");
+    symlink(&elsewhere, data.join("endpoint.json.new")).expect("a link");
+    let errors = std::fs::File::create(data.join("log")).expect("a file");
+    let arguments = ["--data", data.to_str().expect("UTF-8"), "--port", "0"];
+    let mut child = command(&arguments).stderr(errors).spawn().expect("the binary starts");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    let url = ready(&mut output);
+    let mut process = Process { child, output, url };
+    process.person("alice").await;
+    let mode = std::fs::metadata(data.join("endpoint.json")).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!elsewhere.exists() && !data.join("endpoint.json.new").exists());
+
+    let endpoint = endpoint(data);
+    let field = |name: &str| endpoint[name].as_str().unwrap_or_else(|| panic!("{name}: {endpoint}"));
+    assert_eq!(field("region"), "us-east-1");
+    let credential = format!("AWS4-HMAC-SHA256 Credential={}/x, Signature=x", field("access_key_id"));
+    let call = http().post(field("endpoint")).header("x-amz-target", "DynamoDB_20120810.Scan");
+    let call = call.header("authorization", credential).header("x-amz-security-token", field("session_token"));
+    let items = call.body(json!({"TableName": "UsersTable"}).to_string()).send().await.expect("an answer");
+    assert!(items.text().await.expect("items").contains("alice@example.test"));
+
+    process.signal("TERM");
+    assert_eq!(process.child.wait().expect("an end").code(), Some(0));
+    assert!(!data.join("endpoint.json").exists(), "nothing is to be reached any more");
+    let mut told = std::fs::read_to_string(data.join("log")).expect("the log");
+    process.output.read_to_string(&mut told).expect("its output");
+    assert!(!told.contains(field("session_token")), "{told}");
+}
+
+#[tokio::test]
+async fn what_a_killed_run_left_is_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::on(folder.path(), &[]);
+    let killed = endpoint(folder.path());
+    process.kill();
+    let _process = Process::on(folder.path(), &[]);
+    let token = |endpoint: &Value| endpoint["session_token"].as_str().expect("a token").to_owned();
+    assert_ne!(token(&endpoint(folder.path())), token(&killed));
+}
+
+#[tokio::test]
+async fn another_name_of_the_gateway_may_be_given() {
+    let process = Process::start(&["--memory", "--port", "0", "--host", "10.0.2.2"]);
+    let port = process.url.rsplit_once(':').expect("a port").1.to_owned();
+    let status = async |host: &str| {
+        let request = http().get(format!("{}/.well-known/jwks.json", process.url)).header("host", host);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(status(&format!("10.0.2.2:{port}")).await, 200);
+    assert_eq!(status(&format!("localhost:{port}")).await, 200);
+    for host in [format!("10.0.2.3:{port}"), format!("evil.test:{port}"), format!("10.0.2.2.evil.test:{port}")] {
+        assert_eq!(status(&host).await, 403, "{host}");
+    }
+    for name in ["", "http://10.0.2.2", "a b", "*", "a/b", "a@b"] {
+        let (code, errors) = refused(&["--memory", "--port", "0", "--host", name]);
+        assert_eq!(code, 2, "{name}: {errors}");
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn signals_stop_it_cleanly() {
@@ -245,10 +317,11 @@ async fn one_process_for_one_folder() {
     process.person("alice").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn another_database_may_be_given() {
     let database = local::database::Database::start(None).await.expect("a database");
-    let arguments = ["--memory", "--port", "0", "--dynamodb-endpoint", database.endpoint()];
+    let outside = DynamoProxy::start(&database).await;
+    let arguments = ["--memory", "--port", "0", "--dynamodb-endpoint", outside.endpoint()];
     let process = Process::start(&arguments);
     process.person("alice").await;
     process.kill();

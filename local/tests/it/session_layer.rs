@@ -6,9 +6,8 @@ use lambda_http::http::{Request as HttpRequest, Response};
 use lambda_http::tower::Layer;
 use lambda_http::{Body, Error, Request, Service, service_fn};
 use serde_json::{Value, json};
-use shared::aws::Aws;
 use shared::concurrency::Concurrency;
-use shared::config::Config;
+use shared::config::Environment;
 use shared::http::SessionLayer;
 use shared::http::caller::{Caller, CallerError};
 use shared::runtime::Platform;
@@ -17,30 +16,22 @@ use crate::harness::Stack;
 
 /// What a function of the same deployment has.
 pub(crate) fn platform(stack: &Stack) -> Platform {
-    let given = HashMap::from([
-        ("TABLE_NAME", "UsersTable"),
-        ("KEYS_TABLE_NAME", "KeysTable"),
-        ("API_URL", stack.url()),
-        ("APP_URL", stack.url()),
-        ("ALLOWED_ORIGINS", ""),
-        ("COOKIE_DOMAIN", ""),
-        ("MAIL_FROM", "no-reply@example.test"),
-        ("MAIL_CONFIGURATION_SET", ""),
-        ("SERVICE_NAME", "Latchkey"),
-        ("BROWSER_IDLE_TIMEOUT", "1800"),
-        ("BROWSER_SESSION_LIFETIME", "86400"),
-        ("APP_ACCESS_TOKEN_LIFETIME", "900"),
-        ("APP_IDLE_TIMEOUT", "2592000"),
-        ("APP_SESSION_LIFETIME", "15552000"),
-        ("REFRESH_GRACE", "10"),
-        ("MAX_SESSIONS", "20"),
-        ("KEY_ROTATION_DAYS", "30"),
-        ("PASSWORD_MIN_LENGTH", "8"),
-        ("SIGNING_ALGORITHM", "ES256"),
-        ("REVOCATION_CHECK", "token"),
-    ]);
-    let config = Config::from_vars(|name| given.get(name).map(|value| (*value).to_owned())).expect("a configuration");
-    Platform::new(config, stack.clock.clone(), Aws::local(stack.dynamodb(), stack.dynamodb()), Concurrency::One)
+    let given = HashMap::from(
+        [
+            ("TABLE_NAME", "UsersTable"),
+            ("KEYS_TABLE_NAME", "KeysTable"),
+            ("API_URL", stack.url()),
+            ("ALLOWED_ORIGINS", ""),
+            ("COOKIE_DOMAIN", ""),
+            ("LOG_CLIENT_ADDRESS", "true"),
+            ("REVOCATION_CHECK", "token"),
+            ("RENEW_FUNCTION", "RenewFunction"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let environment = Environment::new(move |name| given.get(name).cloned());
+    let aws = stack.aws();
+    Platform::new(environment, stack.clock.clone(), aws, Concurrency::One).expect("a configuration")
 }
 
 fn request(method: &str, headers: &[(&str, &str)]) -> Request {
@@ -68,7 +59,7 @@ async fn fail(_request: Request) -> Result<Value, Error> {
 async fn the_handler_is_given_the_caller() {
     let stack = Stack::with_database(&[]).await;
     let (alice, app) = stack.person_with_session("alice").await;
-    let mut service = SessionLayer::new(&platform(&stack)).layer(service_fn(greet));
+    let mut service = SessionLayer::new(&platform(&stack)).expect("settings").layer(service_fn(greet));
     let bearer = format!("Bearer {}", app.access);
     let answer = service.call(request("GET", &[("authorization", &bearer)])).await.expect("an answer");
     assert_eq!((answer.status().as_u16(), body(&answer)), (200, json!({"hello": "alice", "kind": "app"})));
@@ -94,7 +85,7 @@ async fn nobody_else_reaches_it() {
         let never: Result<Value, Error> = reached(request).await;
         never
     });
-    let mut service = SessionLayer::new(&platform(&stack)).layer(reached);
+    let mut service = SessionLayer::new(&platform(&stack)).expect("settings").layer(reached);
     let browser = stack.signed_in(&alice).await;
     let cookie = format!("access={}", browser.cookie("access").expect("a cookie"));
     let evil = [("cookie", cookie.as_str()), ("origin", "https://evil.test")];
@@ -117,7 +108,7 @@ async fn nobody_else_reaches_it() {
 async fn its_failure_says_no_more_than_that() {
     let stack = Stack::with_database(&[]).await;
     let (_, app) = stack.person_with_session("alice").await;
-    let mut service = SessionLayer::new(&platform(&stack)).layer(service_fn(fail));
+    let mut service = SessionLayer::new(&platform(&stack)).expect("settings").layer(service_fn(fail));
     let bearer = format!("Bearer {}", app.access);
     let answer = service.call(request("GET", &[("authorization", &bearer)])).await.expect("an answer");
     assert_eq!((answer.status().as_u16(), &body(&answer)["code"]), (500, &json!("internal")));

@@ -84,6 +84,74 @@ async fn names_that_look_alike_have_one_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_speaks_for_the_service_is_nobody_s() {
+    let stack = Stack::with(&[("ServiceName", "Blue Door"), ("ReservedUsernames", "founder, 설립자")]).await;
+    let (signup_id, mail) = stack.sign_up(&Person::named("ann")).await;
+    for username in
+        ["admin", "AdmIn", "admın", "supp0rt-team", "Blue.Door", "founder", "FOUNDER_1", "설립자", "latchkey"]
+    {
+        let mut body = Person::named("stranger").signup("app");
+        body["username"] = json!(username);
+        let answer = signup(&stack, &body).await;
+        assert_eq!(answer.json()["detail"], "the user name is reserved", "{username}: {}", answer.text());
+        answer.expect_problem(422, "invalid_username");
+        let proof = json!({"signup_id": signup_id, "token": mail.token(), "username": username, "client": "app"});
+        stack.verify(proof).await.expect_problem(422, "invalid_username");
+    }
+    // Refused for its name alone: the sign-up is as it was.
+    let proof = json!({"signup_id": signup_id, "token": mail.token(), "username": "annfounder", "client": "app"});
+    let answer = stack.verify(proof).await.expect(201);
+    assert_eq!(answer.json()["user"]["username"], "annfounder");
+    // Elsewhere those are names as any.
+    let stack = Stack::start().await;
+    for username in ["founder", "bluedoor"] {
+        signup(&stack, &Person::named(username).signup("app")).await.expect(202);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_comes_after_the_password_is_not_the_password() {
+    let stack = Stack::start().await;
+    for (index, (password, names)) in [
+        ("marie.curie", &["marie.curie", "Marie.Curie"][..]),
+        ("Marie.Curie", &["Marie.Curie"]),
+        ("marie.curie2026", &["marie.curie"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let person = Person { password: password.to_owned(), ..Person::named(&format!("ann{index}")) };
+        let (signup_id, mail) = stack.sign_up(&person).await;
+        let at_hand = json!({"token": mail.token(), "password": password, "client": "app"});
+        let by_code = json!({"signup_id": signup_id, "code": mail.code(), "client": "app"});
+        let by_link = json!({"signup_id": signup_id, "token": mail.token(), "client": "app"});
+        // A password beside a proof that does not look at it says nothing.
+        let beside = json!({"signup_id": signup_id, "token": mail.token(), "password": "other words", "client": "app"});
+        let is_guessed = !password.ends_with("2026");
+        for name in names {
+            let with_name = |proof: &Value| {
+                let mut proof = proof.clone();
+                proof["username"] = json!(name);
+                proof
+            };
+            // More often than a guess of the code or the password may be wrong: none is spent.
+            for _ in 0..11 {
+                stack.verify(with_name(&at_hand)).await.expect_problem(422, "weak_password");
+            }
+            for proof in [&by_code, &by_link, &beside].into_iter().filter(|_| is_guessed) {
+                for _ in 0..6 {
+                    stack.verify(with_name(proof)).await.expect_problem(422, "weak_password");
+                }
+            }
+        }
+        let mut proof = if index == 0 { by_code } else { at_hand };
+        proof["username"] = json!(format!("radium{index}"));
+        let answer = stack.verify(proof).await.expect(201);
+        assert_eq!(answer.json()["user"]["username"], format!("radium{index}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn addresses_and_passwords_that_are_refused() {
     let stack = Stack::with(&[("ServiceName", "Blue Door")]).await;
     for email in [

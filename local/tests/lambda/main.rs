@@ -126,6 +126,7 @@ impl Deployment {
             let mut environment = environment.clone();
             environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), data.dynamodb_endpoint().to_owned());
             environment.insert("AWS_ENDPOINT_URL_SESV2".to_owned(), data.ses_endpoint().to_owned());
+            environment.insert("AWS_SESSION_TOKEN".to_owned(), data.secret().reveal().to_owned());
             let bootstrap = build.join(&logical_ids[folder]).join("bootstrap");
             assert!(bootstrap.exists(), "{} is not built", bootstrap.display());
             assert!(unwinds(&bootstrap), "{} would end at a panic", bootstrap.display());
@@ -136,6 +137,7 @@ impl Deployment {
             port,
             parameters: parameters.into_iter().collect(),
             dynamodb_endpoint: Some(data.dynamodb_endpoint().to_owned()),
+            secret: data.secret().clone(),
             clock: Clock::system(),
             extra_functions: extra,
             ..Options::default()

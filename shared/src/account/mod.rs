@@ -16,8 +16,8 @@ pub use id::UserId;
 pub(crate) use id::random_id;
 pub use password::{CandidatePassword, Password, PasswordHash, WeakPassword};
 pub use pending::{
-    CODE_ATTEMPTS, CODE_LIFETIME, Guess, MAX_MAILS, PASSWORD_ATTEMPTS, PendingId, PendingSignup, RESEND_COOLDOWN,
-    SIGNUP_LIFETIME, SignupSecret, SignupSecrets, VerificationCode, code_mac,
+    CODE_ATTEMPTS, CODE_LIFETIME, Completion, Guess, MAX_MAILS, PASSWORD_ATTEMPTS, PendingId, PendingSignup, Proof,
+    REPEAT_WINDOW, RESEND_COOLDOWN, SIGNUP_LIFETIME, SignupSecret, SignupSecrets, VerificationCode, code_mac,
 };
 pub use reserved::ReservedUsernames;
 pub use user::{Epoch, Status, User};

@@ -11,6 +11,7 @@ use crate::base64url;
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::random;
+use crate::session::{Kind, SessionId};
 use crate::text;
 use crate::token::{Mac, MacKey, MacKeyId};
 
@@ -24,6 +25,8 @@ pub const CODE_ATTEMPTS: u32 = 5;
 pub const PASSWORD_ATTEMPTS: u32 = 10;
 /// How many mails one sign-up may send, the first included.
 pub const MAX_MAILS: u32 = 5;
+/// Seconds after a verification within which the same request is answered with the session that it made.
+pub const REPEAT_WINDOW: u64 = 10 * 60;
 /// Seconds between two mails of one sign-up.
 pub const RESEND_COOLDOWN: u64 = 60;
 
@@ -77,10 +80,10 @@ impl SignupSecret {
         Self { key_id, pending_id, secret: random::bytes() }
     }
 
-    /// Reads what [`expose`](Self::expose) writes, with white space, invisible characters and the angle brackets of a
-    /// mailed link around it.
+    /// Reads what [`expose`](Self::expose) writes. What mail programs and people add around it (a space, the end of
+    /// `<…>`, a full stop) is passed over.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text::trim(text).trim_matches(['<', '>']);
+        let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'));
         let bytes: [u8; 40] = base64url::decode_array(text)?;
         let (key_id, rest) = bytes.split_at(8);
         let (pending_id, secret) = rest.split_at(16);
@@ -181,8 +184,69 @@ pub struct PendingSignup {
     pub expires_at: Timestamp,
     /// The address had an account already when the sign-up came: it only looks like a sign-up and never verifies.
     pub decoy: bool,
-    /// The account that it became.
-    pub completed: Option<UserId>,
+    /// What became of it, once it was verified.
+    pub completion: Option<Completion>,
+}
+
+/// How a sign-up was shown to be of whoever started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By the device that signed up, with the mailed code.
+    Code,
+    /// By the device that signed up, with the mailed link.
+    Link,
+    /// By another device, with the mailed link and the password.
+    LinkAndPassword,
+}
+
+impl Proof {
+    const ALL: [Self; 3] = [Self::Code, Self::Link, Self::LinkAndPassword];
+
+    /// As it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Link => "link",
+            Self::LinkAndPassword => "link_and_password",
+        }
+    }
+
+    /// Reads what `as_str` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|proof| proof.as_str() == text)
+    }
+
+    /// The guess that was spent on it.
+    pub const fn guess(self) -> Option<Guess> {
+        match self {
+            Self::Code => Some(Guess::Code),
+            Self::Link => None,
+            Self::LinkAndPassword => Some(Guess::Password),
+        }
+    }
+}
+
+/// The account and the session that a sign-up became, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The account.
+    pub user_id: UserId,
+    /// Its first session.
+    pub session_id: SessionId,
+    /// The kind of that session.
+    pub kind: Kind,
+    /// What it was verified by.
+    pub proof: Proof,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Completion {
+    /// Whether the request that completed the sign-up may have come again, as its answer was lost: the very same proof,
+    /// for a session of the same kind, not much later.
+    pub fn may_be_repeated(&self, proof: Proof, kind: Kind, now: Timestamp) -> bool {
+        self.proof == proof && self.kind == kind && now.seconds_since(self.at) <= REPEAT_WINDOW
+    }
 }
 
 impl PendingSignup {
@@ -216,7 +280,7 @@ impl PendingSignup {
             mailed_at: now,
             expires_at: now.plus(SIGNUP_LIFETIME),
             decoy,
-            completed: None,
+            completion: None,
         };
         (pending, signup_id, secrets)
     }
@@ -259,11 +323,16 @@ mod tests {
     fn a_pasted_secret_is_read() {
         let secret = SignupSecret::random(MacKey::random().id(), PendingId::random());
         let text = secret.expose();
-        for pasted in [format!(" {text}\r\n"), format!("{text}>"), format!("<{text}>"), format!("\u{200b}{text}\u{a0}")]
-        {
+        for pasted in [
+            format!(" {text}\r\n"),
+            format!("{text}>"),
+            format!("<{text}>."),
+            format!("\u{200b}{text}\u{a0}"),
+            format!("\u{feff}{text}"),
+        ] {
             assert_eq!(SignupSecret::parse(&pasted), Some(secret.clone()), "{pasted:?}");
         }
-        for other in [format!("{text}="), format!("{} {}", &text[..9], &text[9..]), format!("{text}.")] {
+        for other in [format!("{text}A"), format!("{} {}", &text[..9], &text[9..])] {
             assert_eq!(SignupSecret::parse(&other), None, "{other:?}");
         }
     }

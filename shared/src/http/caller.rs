@@ -10,7 +10,7 @@ use super::credentials::Inbound;
 use super::{Code, Problem};
 use crate::account::User;
 use crate::clock::Timestamp;
-use crate::session::Session;
+use crate::session::{AccessDecision, Generation, Session};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Credential, SecurityEvent};
 use crate::token::{AccessClaims, AccessError, KeyRing};
@@ -38,6 +38,10 @@ pub enum CallerError {
     /// The session, or the user, is gone, expired, of an older epoch or banned.
     #[error("the session has ended")]
     SessionEnded,
+    /// The token is an older one of a browser's session: it was used elsewhere. The session, which was read at this
+    /// generation, is to be ended.
+    #[error("the access token was used elsewhere")]
+    Reused(Generation),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,10 +51,10 @@ impl From<CallerError> for Problem {
     fn from(error: CallerError) -> Self {
         let code = match error {
             CallerError::Missing => Code::TokenMissing,
-            CallerError::Token(AccessError::Invalid) => Code::TokenInvalid,
-            CallerError::Token(AccessError::Expired) => Code::TokenExpired,
-            CallerError::Token(AccessError::Keys(error)) => return error.into(),
             CallerError::SessionEnded => Code::SessionEnded,
+            CallerError::Reused(_) => Code::TokenReused,
+            CallerError::Token(AccessError::Keys(error)) => return error.into(),
+            CallerError::Token(error) => return Self::from(error).with_bearer_challenge(),
             CallerError::Store(error) => return error.into(),
         };
         Self::new(code).with_bearer_challenge()
@@ -63,7 +67,7 @@ impl Caller {
         request.extensions().get().ok_or(CallerError::Missing)
     }
 
-    /// Verifies the access token of a request, and that its session lives: one round trip.
+    /// Verifies the access token of a request, and that its session lives and is not past it: one round trip.
     pub async fn authenticate(
         inbound: &Inbound,
         keys: &KeyRing,
@@ -73,11 +77,19 @@ impl Caller {
         let token = inbound.access_token()?.ok_or(CallerError::Missing)?;
         let token = keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?;
         let (session, user) = store.find_session_and_user(token.session()).await?;
-        match (session, user) {
-            (Some(session), Some(user)) if session.is_alive(Some(&user), now) && session.kind == token.kind => {
+        let found = session.zip(user).filter(|(session, user)| session.belongs_to(user));
+        let decision = found.as_ref().map_or(AccessDecision::Ended, |(session, _)| {
+            session.access(token.presented(), inbound.may_be_slow(), now)
+        });
+        match (decision, found) {
+            (AccessDecision::Accept, Some((session, user))) => Ok(Self { user, session, token }),
+            (AccessDecision::AcceptStale, Some((session, user))) => {
+                SecurityEvent::StaleTokenUsed { session: token.session() }.log();
                 Ok(Self { user, session, token })
             }
-            _ => {
+            (AccessDecision::Expired, _) => Err(AccessError::Expired.into()),
+            (AccessDecision::Reuse, Some((session, _))) => Err(CallerError::Reused(session.generation)),
+            (AccessDecision::Ended, _) | (_, None) => {
                 SecurityEvent::EndedSessionUsed { session: token.session(), credential: Credential::Access }.log();
                 Err(CallerError::SessionEnded)
             }

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Response;
 use super::origin::ApiUrl;
-use crate::config::Config;
+use crate::config::Api;
 
 /// Everything that is not unreserved (RFC 3986 §2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -55,8 +55,8 @@ pub struct Cookies<'a> {
 
 impl<'a> Cookies<'a> {
     /// The cookies of an API at this URL.
-    pub fn new(config: &'a Config, api_url: &ApiUrl) -> Self {
-        Self { is_https: api_url.is_https(), username_domain: config.cookie_domain.as_deref() }
+    pub fn new(api: &'a Api, api_url: &ApiUrl) -> Self {
+        Self { is_https: api_url.is_https(), username_domain: api.cookie_domain.as_deref() }
     }
 
     /// Sets a cookie for `max_age` seconds.
@@ -106,13 +106,59 @@ impl<'a> Cookies<'a> {
 
 /// The value of a cookie that a request brought. Of several with one name it is the first, which browsers send for
 /// the longest path.
+///
+/// Cookies are read one by one, as bytes (RFC 6265 §5.4): what another application has set, in whatever encoding, hides
+/// none of ours.
 pub fn find(headers: &HeaderMap, api_url: &ApiUrl, kind: CookieKind) -> Option<String> {
-    let name = kind.name(api_url.is_https());
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| Cookie::split_parse(header).flatten())
-        .find(|cookie| cookie.name() == name && !cookie.value().is_empty())
-        .map(|cookie| cookie.value().to_owned())
+    let name = kind.name(api_url.is_https()).as_bytes();
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    pairs
+        .filter_map(|pair| {
+            let pair = pair.trim_ascii();
+            let (found, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=')?);
+            (found == name).then_some(&value[1..])
+        })
+        .find_map(|value| std::str::from_utf8(value).ok().filter(|value| !value.is_empty()))
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_of_another_application_hides_none_of_ours() {
+        let api = ApiUrl::parse("http://localhost:3000").expect("a URL");
+        for other in [
+            &b"theme=\xe9"[..],
+            "theme=é".as_bytes(),
+            b"theme",
+            b"=",
+            b"a=b=c",
+            b"\xff\xfe",
+            b"access=\xff",
+            b"\"",
+            b"",
+        ] {
+            for sent in
+                [[&b"access=A; refresh=R; "[..], other].concat(), [other, &b"; access=A;refresh=R"[..]].concat()]
+            {
+                let mut headers = HeaderMap::new();
+                headers.insert(COOKIE, HeaderValue::from_bytes(&sent).expect("a header"));
+                for (kind, value) in [(CookieKind::Access, "A"), (CookieKind::Refresh, "R")] {
+                    assert_eq!(find(&headers, &api, kind).as_deref(), Some(value), "{other:?}");
+                }
+                assert_eq!(find(&headers, &api, CookieKind::Signup), None);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_counts() {
+        let api = ApiUrl::parse("https://api.example.test").expect("a URL");
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("access=bare; __Host-access=; __Host-access=first"));
+        headers.append(COOKIE, HeaderValue::from_static("__Host-access=second"));
+        assert_eq!(find(&headers, &api, CookieKind::Access).as_deref(), Some("first"));
+    }
 }

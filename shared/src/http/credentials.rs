@@ -1,13 +1,14 @@
 //! What a request brings to show who it is from.
 
 use lambda_http::Request;
-use lambda_http::http::HeaderMap;
+use lambda_http::http::{HeaderMap, HeaderValue};
 
 use super::cookies::{self, CookieKind};
+use super::json::MAX_BODY;
 use super::origin::ApiUrl;
 use super::{Code, Problem};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::Api;
 use crate::session::SessionRef;
 use crate::token::{AccessError, KeyError, KeyRing};
 
@@ -26,26 +27,33 @@ pub struct Inbound {
     pub bearer: Option<String>,
     /// The `User-Agent`.
     pub device: String,
+    /// The length of its body in bytes: as it is, or as it is said to be where the body itself did not come along.
+    pub body_length: usize,
+    /// Whether a browser sent it on behalf of a page of another site: a link that was followed, for instance.
+    pub is_cross_site: bool,
 }
 
 impl Inbound {
     /// Reads a request's credentials.
-    pub fn of_request(config: &Config, request: &Request) -> Result<Self, Problem> {
-        let api_url = ApiUrl::of_request(config, request)
+    pub fn of_request(api: &Api, request: &Request) -> Result<Self, Problem> {
+        let api_url = ApiUrl::of_request(api.url.as_ref(), request)
             .ok_or_else(|| Problem::new(Code::Internal).caused_by("the event names no domain"))?;
-        Ok(Self::new(api_url, request.headers()))
+        let body: &[u8] = request.body();
+        Ok(Self { body_length: body.len(), ..Self::new(api_url, request.headers()) })
     }
 
     /// Reads the credentials of a request to `api_url` with these headers.
     pub fn new(api_url: ApiUrl, headers: &HeaderMap) -> Self {
         let cookie = |kind| cookies::find(headers, &api_url, kind);
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
         Self {
             access_cookie: cookie(CookieKind::Access),
             refresh_cookie: cookie(CookieKind::Refresh),
             signup_cookie: cookie(CookieKind::Signup),
-            bearer: text("authorization").and_then(bearer).map(str::to_owned),
-            device: text("user-agent").unwrap_or_default().to_owned(),
+            bearer: std::str::from_utf8(bytes("authorization")).ok().and_then(bearer).map(str::to_owned),
+            device: String::from_utf8_lossy(bytes("user-agent")).into_owned(),
+            body_length: std::str::from_utf8(bytes("content-length")).ok().and_then(|n| n.parse().ok()).unwrap_or(0),
+            is_cross_site: bytes("sec-fetch-site") == b"cross-site",
             api_url,
         }
     }
@@ -62,6 +70,11 @@ impl Inbound {
             (Some(bearer), Some(cookie)) if bearer != cookie => Err(AccessError::Invalid),
             (bearer, cookie) => Ok(bearer.or(cookie)),
         }
+    }
+
+    /// Whether its body is so large that the request may have been under way for long.
+    pub const fn may_be_slow(&self) -> bool {
+        self.body_length > MAX_BODY
     }
 
     /// The sessions that the request came with, expired or not: those that a new session on this device replaces.

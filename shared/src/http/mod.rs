@@ -2,50 +2,30 @@
 //!
 //! - [`json`]: bodies in and out; [`problem`]: errors out (RFC 9457);
 //! - [`origin`]: where the API is, and who may call it; [`csrf`]: the check of every unsafe request;
+//! - [`context`]: what every request meets before and after its handler;
 //! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
 //! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
-//! - [`session_response`]: what a sign-in answers; [`sliding`]: what keeps a browser session alive.
+//! - [`session_response`]: what a sign-in answers; [`renewal`]: what keeps a browser session alive.
 
 pub mod caller;
+pub mod context;
 pub mod cookies;
 pub mod credentials;
 pub mod csrf;
 pub mod json;
 pub mod origin;
 pub mod problem;
+pub mod renewal;
 pub mod session_layer;
 pub mod session_response;
-pub mod sliding;
 
 pub use problem::{Code, Problem};
 pub use session_layer::SessionLayer;
 
-use std::ops::Deref;
-use std::pin::Pin;
-
-use lambda_http::{IntoResponse, http};
+use lambda_http::http;
 
 /// An answer.
 pub type Response = http::Response<lambda_http::Body>;
-
-/// An answer to send as it is, its body a text, bytes or none already. `lambda_http` reads every other answer once more
-/// and looks for its encoding; what asks the processor for its features meanwhile is a fiftieth of a whole start.
-#[derive(Debug)]
-pub struct Finished(pub Response);
-
-impl IntoResponse for Finished {
-    fn into_response(self) -> Pin<Box<dyn Future<Output = Response> + Send>> {
-        Box::pin(std::future::ready(self.0))
-    }
-}
-
-impl Deref for Finished {
-    type Target = Response;
-
-    fn deref(&self) -> &Response {
-        &self.0
-    }
-}
 
 /// An answer without a body.
 pub fn empty(status: http::StatusCode) -> Response {

@@ -4,23 +4,25 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 use url::Url;
 
-use crate::config::Config;
-
-/// An origin (RFC 6454): scheme, host and port, as a browser's `Origin` header spells it.
+/// An origin (RFC 6454): scheme, host and port, as a browser's `Origin` header spells it. Apps in a web view have ones
+/// of other schemes than http, `capacitor://localhost` for instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
 impl Origin {
-    /// Reads an origin; `None` for anything with a path, or of another scheme than http and https.
+    /// Reads an origin in the one form in which browsers write it: scheme and host in lower-case ASCII, the port only where
+    /// it is not the scheme's own, nothing behind. `None` for anything else, wildcards among it: API Gateway's CORS compares
+    /// texts, and would take another form for another origin.
     pub fn parse(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
-        let plain = matches!(url.scheme(), "http" | "https")
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && !text.ends_with('/')
-            && url.username().is_empty();
-        plain.then(|| Self(url.origin().ascii_serialization()))
+        let (scheme, host) = (url.scheme(), url.host_str()?);
+        if matches!(scheme, "file" | "ftp" | "ws" | "wss") || host.is_empty() {
+            return None;
+        }
+        // In the names of hosts; an IPv6 address has brackets and colons too.
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_[]:".contains(&byte);
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        (host.bytes().all(is_plain) && text == format!("{scheme}://{host}{port}")).then(|| Self(text.to_owned()))
     }
 
     /// As a browser spells it.
@@ -54,8 +56,8 @@ impl ApiUrl {
 
     /// The configured URL, else the one that API Gateway says the request came to; never one from a header, which
     /// the client writes. `None` when neither is there.
-    pub fn of_request(config: &Config, request: &Request) -> Option<Self> {
-        config.api_url.clone().or_else(|| match request.request_context_ref()? {
+    pub fn of_request(configured: Option<&Self>, request: &Request) -> Option<Self> {
+        configured.cloned().or_else(|| match request.request_context_ref()? {
             RequestContext::ApiGatewayV2(context) => {
                 Self::from_gateway(context.domain_name.as_deref()?, context.stage.as_deref())
             }
@@ -93,12 +95,44 @@ mod tests {
 
     #[test]
     fn an_origin_is_read_as_browsers_write_it() {
-        assert_eq!(
-            Origin::parse("https://App.example.test:443").map(|o| o.0).as_deref(),
-            Some("https://app.example.test")
-        );
-        assert!(Origin::parse("http://localhost:5173").is_some());
-        for text in ["null", "*", "https://a.test/", "https://a.test/x", "https://u@a.test", "ftp://a.test", ""] {
+        for text in [
+            "https://app.example.test",
+            "http://localhost:5173",
+            "https://xn--bcher-kva.example",
+            "http://127.0.0.1:3000",
+            "http://[::1]:3000",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "chrome-extension://abcdefghijklmnop",
+        ] {
+            assert_eq!(Origin::parse(text).as_ref().map(Origin::as_str), Some(text));
+        }
+        for text in [
+            "null",
+            "*",
+            "",
+            "https://",
+            "https://a.test/",
+            "https://a.test/x",
+            "https://a.test?",
+            "https://a.test#",
+            "https://u@a.test",
+            "ftp://a.test",
+            "file://localhost",
+            "https://App.example.test",
+            "https://app.example.test:443",
+            "http://a.test:80",
+            "https://bücher.example",
+            "https://*",
+            "https://*.example.test",
+            "capacitor://*",
+            "capacitor://Local",
+            "capacitor://localhost/",
+            "https://a.test ",
+            "https://%61.test",
+            "localhost:3000",
+        ] {
             assert_eq!(Origin::parse(text), None, "{text}");
         }
     }

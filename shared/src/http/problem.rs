@@ -1,4 +1,7 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457) with a `code` of a closed set.
+//!
+//! [`Problem`] is what any endpoint fails by: database, keys, hashes, bodies and mails become one here, and an endpoint's
+//! own enum of refusals does beside its handler.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -9,9 +12,12 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::Response;
+use crate::account::{InvalidEmail, InvalidUsername, WeakPassword};
+use crate::function::InvokeError;
+use crate::mail::MailError;
 use crate::password_hasher::HashError;
-use crate::store::StoreError;
-use crate::token::KeyError;
+use crate::store::{AccountError, StoreError};
+use crate::token::{AccessError, KeyError};
 
 /// Declares the closed set: variant, name on the wire, status and title.
 macro_rules! codes {
@@ -270,10 +276,62 @@ impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Store(error) => error.into(),
-            KeyError::Malformed | KeyError::Signature | KeyError::Generation => {
+            KeyError::Invoke(error) => error.into(),
+            KeyError::Malformed | KeyError::Signature | KeyError::Generation | KeyError::Missing => {
                 Self::new(Code::Internal).caused_by(error)
             }
         }
+    }
+}
+
+impl From<InvalidUsername> for Problem {
+    fn from(error: InvalidUsername) -> Self {
+        Self::new(Code::InvalidUsername).with_detail(error)
+    }
+}
+
+impl From<InvalidEmail> for Problem {
+    fn from(error: InvalidEmail) -> Self {
+        Self::new(Code::InvalidEmail).with_detail(error)
+    }
+}
+
+impl From<WeakPassword> for Problem {
+    fn from(error: WeakPassword) -> Self {
+        Self::new(Code::WeakPassword).with_detail(error)
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::EmailTaken => Self::new(Code::EmailTaken),
+            AccountError::UsernameTaken => Self::new(Code::UsernameTaken),
+            AccountError::AlreadyCompleted(_) => Self::new(Code::InvalidVerification),
+            AccountError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MailError> for Problem {
+    fn from(error: MailError) -> Self {
+        Self::new(Code::Unavailable).caused_by(error)
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Invalid => Self::new(Code::TokenInvalid),
+            AccessError::Expired => Self::new(Code::TokenExpired),
+            AccessError::Keys(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvokeError> for Problem {
+    fn from(error: InvokeError) -> Self {
+        Self::new(Code::Unavailable).caused_by(error)
     }
 }
 

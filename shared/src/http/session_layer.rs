@@ -11,39 +11,40 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use lambda_http::http::header::{CACHE_CONTROL, HeaderValue};
 use lambda_http::tower::Layer;
 use lambda_http::{IntoResponse, Request, Service};
+use tracing::Instrument;
 
-use super::caller::Caller;
+use super::caller::{Caller, CallerError};
+use super::context::{HttpContext, request_id};
 use super::cookies::{CookieKind, Cookies};
 use super::credentials::Inbound;
-use super::session_response::Issuer;
-use super::sliding::Renewal;
-use super::{Finished, Problem, Response};
+use super::renewal::{Extension, Renewer};
+use super::{Problem, Response};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
-use crate::runtime::{self, Platform};
+use crate::config::ConfigError;
+use crate::runtime::Platform;
+use crate::session::Kind;
 use crate::store::Store;
 use crate::token::{KeyRing, KeyUse};
 
 /// Lets signed-in callers alone through to the service that it wraps.
 ///
-/// The wrapped function needs what `MeFunction` has in `template.yaml`: its statements, and `Authorizer: NONE` at its
-/// routes.
+/// The wrapped function needs what `MeFunction` has in `template.yaml`: its policies and environment, and
+/// `Authorizer: NONE` at its routes.
 #[derive(Clone)]
-pub struct SessionLayer(Arc<Gate>);
+pub struct SessionLayer(Arc<Authenticator>);
 
 impl SessionLayer {
     /// Takes what it needs from the platform.
-    pub fn new(platform: &Platform) -> Self {
-        let store = platform.store();
-        Self(Arc::new(Gate {
-            keys: platform.keys(&store, &[KeyUse::Public]),
-            store,
-            config: Arc::clone(&platform.config),
+    pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
+        Ok(Self(Arc::new(Authenticator {
+            context: HttpContext::from_env(&platform.environment)?,
+            keys: platform.keys(&[KeyUse::Public]),
+            store: platform.store(),
+            renewer: Renewer::new(platform)?,
             clock: platform.clock.clone(),
-        }))
+        })))
     }
 }
 
@@ -51,14 +52,14 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> SessionService<S> {
-        SessionService { gate: Arc::clone(&self.0), inner }
+        SessionService { authenticator: Arc::clone(&self.0), inner }
     }
 }
 
 /// A service behind a [`SessionLayer`].
 #[derive(Clone)]
 pub struct SessionService<S> {
-    gate: Arc<Gate>,
+    authenticator: Arc<Authenticator>,
     inner: S,
 }
 
@@ -69,9 +70,9 @@ where
         + Send
         + 'static,
 {
-    type Response = Finished;
+    type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Finished, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -79,30 +80,42 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let mut inner = self.inner.clone();
-        let gate = Arc::clone(&self.gate);
-        Box::pin(async move {
-            let now = gate.clock.now();
-            let request_id = runtime::request_id(&request);
-            let mut response = match gate.admit(&request, now).await {
-                Ok(admitted) => {
-                    request.extensions_mut().insert(admitted.caller.clone());
-                    let mut response = match answer(&mut inner, request).await {
+        let authenticator = Arc::clone(&self.authenticator);
+        let span = authenticator.context.span(&request);
+        let answer = async move {
+            let Authenticator { context, clock, .. } = &*authenticator;
+            let (now, id) = (clock.now(), request_id(&request));
+            let inbound = match Inbound::of_request(&context.api, &request) {
+                Ok(inbound) => inbound,
+                Err(problem) => return Ok(context.problem_response(problem, None, &id)),
+            };
+            let authenticated = match context.check_origin(&request, &inbound) {
+                Ok(()) => context.within_timeout(authenticator.authenticate(&inbound, now)).await,
+                Err(problem) => Err(problem),
+            };
+            let mut response = match authenticated {
+                Ok((caller, extension)) => {
+                    request.extensions_mut().insert(caller.clone());
+                    let mut response = match call(&mut inner, request).await {
                         Ok(answer) => answer.into_response().await,
-                        Err(problem) => runtime::refuse(problem, Some(&admitted.inbound), &gate.config, &request_id),
+                        Err(problem) => context.problem_response(problem, Some(&inbound), &id),
                     };
-                    gate.renew(&mut response, &admitted, now);
+                    if let Some(extension) = extension {
+                        authenticator.set_cookies(&mut response, &caller, &extension, &inbound);
+                    }
                     response
                 }
-                Err(problem) => runtime::refuse(problem, None, &gate.config, &request_id),
+                Err(problem) => context.problem_response(problem, None, &id),
             };
             // What one user's answer holds is for nobody else, unless the handler says otherwise.
-            response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-            Ok(Finished(response))
-        })
+            context.complete(&mut response, inbound.api_url.is_https());
+            Ok(response)
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 
-async fn answer<S>(service: &mut S, request: Request) -> Result<S::Response, Problem>
+async fn call<S>(service: &mut S, request: Request) -> Result<S::Response, Problem>
 where
     S: Service<Request, Error: Into<Problem>>,
 {
@@ -110,40 +123,46 @@ where
     service.call(request).await.map_err(Into::into)
 }
 
-struct Gate {
-    store: Arc<Store>,
+struct Authenticator {
+    context: HttpContext,
     keys: Arc<KeyRing>,
-    config: Arc<Config>,
+    store: Arc<Store>,
+    renewer: Renewer,
     clock: Clock,
 }
 
-struct Admitted {
-    caller: Caller,
-    inbound: Inbound,
-    renewal: Option<Renewal>,
-}
-
-impl Gate {
-    async fn admit(&self, request: &Request, now: Timestamp) -> Result<Admitted, Problem> {
-        let inbound = runtime::admit(&self.config, request)?;
-        let mut caller = Caller::authenticate(&inbound, &self.keys, &self.store, now).await?;
-        let renewal = self.issuer().slide(&caller, &inbound, &self.store, now).await?;
-        if let Some(renewal) = &renewal {
-            caller.session.clone_from(&renewal.session);
+impl Authenticator {
+    /// Whom a request is from, and the extension of the session, if one was due.
+    async fn authenticate(&self, inbound: &Inbound, now: Timestamp) -> Result<(Caller, Option<Extension>), Problem> {
+        let authenticated = Caller::authenticate(inbound, &self.keys, &self.store, now).await;
+        if let (Err(CallerError::Reused(generation)), Ok(Some(token))) = (&authenticated, inbound.access_token()) {
+            self.renewer.end(token, *generation).await;
         }
-        Ok(Admitted { caller, inbound, renewal })
+        let mut caller = authenticated?;
+        let extension = self.extend(&caller, inbound, now).await;
+        if let Some(extension) = &extension {
+            caller.session.idle_expires_at = extension.idle_expires_at;
+            caller.session.used_at = now;
+        }
+        Ok((caller, extension))
+    }
+
+    /// Has a `browser` session extended whose access cookie is past half of its life.
+    async fn extend(&self, caller: &Caller, inbound: &Inbound, now: Timestamp) -> Option<Extension> {
+        let Caller { session, token, .. } = caller;
+        let is_due = session.kind == Kind::Browser && session.is_at(token.generation) && token.is_half_spent(now);
+        // A link on another site that was followed is no sign that anybody is there.
+        let cookie = inbound.access_cookie.as_deref().filter(|_| is_due && !inbound.is_cross_site)?;
+        self.renewer.extend(cookie, session.generation).await
     }
 
     /// Puts the new access token into the answer's cookies, unless the handler has written that cookie itself, as one
     /// does that ends the session.
-    fn renew(&self, response: &mut Response, admitted: &Admitted, now: Timestamp) {
-        let Admitted { caller, inbound, renewal: Some(renewal) } = admitted else { return };
-        if !Cookies::new(&self.config, &inbound.api_url).is_set(response, CookieKind::Access) {
-            self.issuer().set_renewal(response, renewal, caller, inbound, now);
+    fn set_cookies(&self, response: &mut Response, caller: &Caller, extension: &Extension, inbound: &Inbound) {
+        let cookies = Cookies::new(&self.context.api, &inbound.api_url);
+        if !cookies.is_set(response, CookieKind::Access) {
+            cookies.set(response, CookieKind::Access, &extension.access, extension.expires_in);
+            cookies.set(response, CookieKind::Username, caller.user.username.as_str(), extension.expires_in);
         }
-    }
-
-    fn issuer(&self) -> Issuer<'_> {
-        Issuer { keys: &self.keys, config: &self.config }
     }
 }

@@ -1,6 +1,8 @@
 //! What a sign-in or refresh answers: the same for all endpoints, and for each kind of session its own way of handing
 //! out tokens.
 
+use std::sync::Arc;
+
 use lambda_http::http::StatusCode;
 use serde::Serialize;
 
@@ -9,8 +11,8 @@ use super::credentials::Inbound;
 use super::{Response, json};
 use crate::account::User;
 use crate::clock::Timestamp;
-use crate::config::Config;
-use crate::session::{Kind, Session};
+use crate::config::Api;
+use crate::session::{Kind, Lifetimes, Session, SessionRef};
 use crate::token::{KeyError, KeyRing};
 
 /// A user, as answers show it.
@@ -96,15 +98,24 @@ pub struct SessionResponse<'a> {
 }
 
 /// Issues the tokens of a session.
-#[derive(Clone, Copy)]
-pub struct Issuer<'a> {
-    /// The keys.
-    pub keys: &'a KeyRing,
-    /// The deployment's settings.
-    pub config: &'a Config,
+#[derive(Clone)]
+pub struct Issuer {
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) api: Arc<Api>,
 }
 
-impl Issuer<'_> {
+impl Issuer {
+    /// The sessions that a request came with: those that a new one replaces.
+    pub async fn sessions(&self, inbound: &Inbound, now: Timestamp) -> Result<Vec<SessionRef>, KeyError> {
+        inbound.sessions(&self.keys, now).await
+    }
+
+    /// How long sessions and tokens live.
+    pub const fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
+    }
+
     /// The answer to a sign-in or refresh. A browser's cookies are all set or cleared, so that two people on one
     /// browser never mix; an app gets no cookies, and is rid of those it brought.
     pub async fn session_response(
@@ -115,14 +126,14 @@ impl Issuer<'_> {
         inbound: &Inbound,
         now: Timestamp,
     ) -> Result<Response, KeyError> {
-        let lifetimes = &self.config.lifetimes;
-        let (access, expires_in) = self.keys.issue_access(user, session, lifetimes, &inbound.api_url, now).await?;
+        let (access, expires_in) =
+            self.keys.issue_access(user, session, &self.lifetimes, inbound.api_url.as_str(), now).await?;
         let refresh = match session.kind {
             Kind::Browser => None,
             Kind::Remembered | Kind::App => Some(self.keys.issue_refresh(session, now).await?),
         };
         let answer = |token| SessionResponse { user: UserView::new(user), session: SessionView::new(session), token };
-        let cookies = Cookies::new(self.config, &inbound.api_url);
+        let cookies = Cookies::new(&self.api, &inbound.api_url);
         if session.kind == Kind::App {
             let mut response = json::response(status, &answer(TokenView { expires_in, access: Some(access), refresh }));
             if inbound.has_cookies() {
@@ -141,7 +152,7 @@ impl Issuer<'_> {
     }
 
     /// Puts a browser's access token, and the name beside it, into an answer's cookies.
-    pub(super) fn set_access(
+    fn set_access(
         &self,
         response: &mut Response,
         user: &User,
@@ -150,7 +161,7 @@ impl Issuer<'_> {
         (token, expires_in): (&str, u64),
         now: Timestamp,
     ) {
-        let cookies = Cookies::new(self.config, &inbound.api_url);
+        let cookies = Cookies::new(&self.api, &inbound.api_url);
         cookies.set(response, CookieKind::Access, token, expires_in);
         let name_lives = if session.kind == Kind::Remembered { idle_left(session, now) } else { expires_in };
         cookies.set(response, CookieKind::Username, user.username.as_str(), name_lives);

@@ -1,14 +1,13 @@
 //! The sender: SES v2's `SendEmail`.
 
+use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::error::{BuildError, ProvideErrorMetadata};
-use aws_sdk_sesv2::operation::send_email::builders::SendEmailInputBuilder;
-use aws_sdk_sesv2::operation::send_email::{SendEmail, SendEmailError, SendEmailInput, SendEmailOutput};
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message as SesMessage};
 use thiserror::Error;
 
 use super::messages::Message;
 use crate::account::EmailAddress;
-use crate::aws::{Request as _, Service};
+use crate::config::MailSettings;
 use crate::locale::Locale;
 
 /// A mail that was not sent. What SES says of it is not kept, as its words name addresses; its code is.
@@ -28,23 +27,20 @@ impl From<BuildError> for MailError {
     }
 }
 
-crate::aws::requests! {
-    SendEmail: SendEmailInputBuilder => SendEmailInput, SendEmailOutput, SendEmailError;
-}
-
 /// Sends mails from one address.
 #[derive(Clone, Debug)]
 pub struct Mailer {
-    service: Service,
+    client: Client,
     from: String,
     configuration_set: Option<String>,
     service_name: String,
 }
 
 impl Mailer {
-    /// A sender that writes as `from`, an identity that SES has verified, in the name of `service_name`.
-    pub const fn new(service: Service, from: String, configuration_set: Option<String>, service_name: String) -> Self {
-        Self { service, from, configuration_set, service_name }
+    /// A sender with these settings that writes in the name of `service_name`.
+    pub fn new(client: Client, settings: MailSettings, service_name: String) -> Self {
+        let MailSettings { from, configuration_set } = settings;
+        Self { client, from, configuration_set, service_name }
     }
 
     /// Sends a message.
@@ -52,14 +48,15 @@ impl Mailer {
         let mail = message.render(locale, &self.service_name);
         let body = Body::builder().text(utf8(mail.text)?).html(utf8(mail.html)?).build();
         let message = SesMessage::builder().subject(utf8(mail.subject)?).body(body).build();
-        SendEmailInput::builder()
+        self.client
+            .send_email()
             .from_email_address(&self.from)
             .set_configuration_set_name(self.configuration_set.clone())
             .destination(Destination::builder().to_addresses(to.as_str()).build())
             .content(EmailContent::builder().simple(message).build())
-            .send_by(&self.service)
+            .send()
             .await
-            .map_err(|error| match error.as_refusal() {
+            .map_err(|error| match error.as_service_error() {
                 Some(refusal) => MailError::Refused(refusal.code().unwrap_or("no code").to_owned()),
                 None => MailError::Unavailable(error.into()),
             })?;

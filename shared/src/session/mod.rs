@@ -3,10 +3,12 @@
 //! Everything here is pure: no I/O, no clock, no randomness beside the identifier's. The store executes what
 //! [`Session::refresh`] decides, and its conditional update is the same decision written as a DynamoDB condition.
 
+mod access;
 mod kind;
 mod machine;
 mod retry_key;
 
+pub use access::{AccessDecision, IN_FLIGHT_WINDOW};
 pub use kind::{Client, Kind, KindLifetimes, Lifetimes};
 pub use machine::{DUPLICATE_WINDOW, Decision, Presented, REMEMBERED_KEYS};
 pub use retry_key::{InvalidRetryKey, RetryKey};
@@ -135,8 +137,8 @@ impl Session {
 /// then the oldest. `replaced` go in any case and are not counted.
 ///
 /// The limit is kept by each sign-in alone: sign-ins at the same moment do not see each other, so there may be more for
-/// a while. No more than [`MAX_CROWDED_OUT`] go at once; the next sign-in goes on.
-pub fn crowded_out(
+/// a while. No more than [`MAX_EVICTED`] go at once; the next sign-in goes on.
+pub fn evicted(
     user: &User,
     mut sessions: Vec<Session>,
     replaced: &[SessionRef],
@@ -145,12 +147,12 @@ pub fn crowded_out(
 ) -> Vec<SessionRef> {
     sessions.retain(|session| !replaced.contains(&session.reference()));
     sessions.sort_by_key(|session| (session.is_alive(Some(user), now), session.created_at, session.used_at));
-    let crowd = (sessions.len() + 1).saturating_sub(limit);
-    sessions.iter().take(crowd.min(MAX_CROWDED_OUT)).map(Session::reference).collect()
+    let excess = (sessions.len() + 1).saturating_sub(limit);
+    sessions.iter().take(excess.min(MAX_EVICTED)).map(Session::reference).collect()
 }
 
 /// A transaction of DynamoDB has 100 items at most: the new session, these, and the few that the request came with.
-pub const MAX_CROWDED_OUT: usize = 90;
+pub const MAX_EVICTED: usize = 90;
 
 /// The longest start of `text` within `limit` bytes that ends between characters.
 fn cut(text: &str, limit: usize) -> &str {
@@ -181,7 +183,7 @@ mod tests {
         let app = [start(Kind::App, 0), start(Kind::App, 10), start(Kind::App, 20)];
         let idle = start(Kind::Browser, 5);
         let sessions = || app.iter().cloned().chain([idle.clone()]).collect::<Vec<_>>();
-        let out = |replaced: &[SessionRef], limit| crowded_out(&user, sessions(), replaced, limit, at(5000));
+        let out = |replaced: &[SessionRef], limit| evicted(&user, sessions(), replaced, limit, at(5000));
 
         assert_eq!(out(&[], 5), []);
         assert_eq!(out(&[], 4), [idle.reference()]);
@@ -189,8 +191,8 @@ mod tests {
         assert_eq!(out(&[], 1), [idle.reference(), app[0].reference(), app[1].reference(), app[2].reference()]);
         assert_eq!(out(&[app[1].reference()], 2), [idle.reference(), app[0].reference()]);
         let parallel: Vec<Session> = (0..150).map(|second| start(Kind::App, second)).collect();
-        assert_eq!(crowded_out(&user, parallel, &[], 20, at(5000)).len(), MAX_CROWDED_OUT);
+        assert_eq!(evicted(&user, parallel, &[], 20, at(5000)).len(), MAX_EVICTED);
         let newer = User { epoch: Epoch::from_number(2), ..user.clone() };
-        assert_eq!(crowded_out(&newer, sessions(), &[], 4, at(30)), [app[0].reference()]);
+        assert_eq!(evicted(&newer, sessions(), &[], 4, at(30)), [app[0].reference()]);
     }
 }

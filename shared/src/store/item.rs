@@ -81,12 +81,31 @@ impl Item {
         Self(attributes)
     }
 
+    /// The item that an answer holds, which has to be the one that was asked for: a read or write is never taken for
+    /// another's, whatever comes back.
+    pub(super) fn of(
+        key: &Key,
+        attributes: Option<HashMap<String, AttributeValue>>,
+    ) -> Result<Option<Self>, StoreError> {
+        let item = attributes.map(Self);
+        match item {
+            Some(item) if !item.has_key(key) => Err(StoreError::Unavailable("the answer holds another item".into())),
+            item => Ok(item),
+        }
+    }
+
     pub(super) fn into_attributes(self) -> HashMap<String, AttributeValue> {
         self.0
     }
 
     pub(super) fn has_key(&self, key: &Key) -> bool {
         self.find_text("pk") == Some(&key.pk) && self.find_text("sk") == Some(&key.sk)
+    }
+
+    /// The item if it lies in this partition.
+    pub(super) fn in_partition(self, partition: &str) -> Result<Self, StoreError> {
+        let lies_there = self.find_text("pk").is_some_and(|pk| pk == partition);
+        lies_there.then_some(self).ok_or(StoreError::Unavailable("the answer holds another item".into()))
     }
 
     #[must_use]

@@ -2,16 +2,16 @@
 //! the rings that it uses in one call, and IAM tells kinds apart by their partition keys
 //! (`docs/decisions/0012-rings-in-one-item.md`).
 
-use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsInputBuilder;
-use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use zeroize::Zeroizing;
 
 use super::item::{Item, Key};
 use super::{Store, StoreError};
-use crate::aws::Request as _;
 use crate::base64url;
+use crate::telemetry::SecurityEvent;
 use crate::token::keys::{Jwk, KeyUse, PrivateKey, Slotted};
 use crate::token::{MacKey, MacKeyId, SigningAlgorithm};
 
@@ -52,9 +52,9 @@ impl Store {
         let mut rings = Rings::default();
         for item in self.find_ring_items(partitions).await? {
             match item.text("pk")? {
-                MAC => rings.macs = slots(item, read_mac_key)?,
-                PRIVATE => rings.signing = slots(item, read_private_key)?,
-                _ => rings.public = slots(item, read_jwk)?,
+                MAC => rings.macs = slots(item, read_mac_key),
+                PRIVATE => rings.signing = slots(item, read_private_key),
+                _ => rings.public = slots(item, read_jwk),
             }
         }
         Ok(rings)
@@ -65,8 +65,8 @@ impl Store {
         let mut times = KeyTimes::default();
         for item in self.find_ring_items([MAC_TIMES, PUBLIC].into_iter()).await? {
             match item.text("pk")? {
-                MAC_TIMES => times.macs = slots(item, |_| Ok(()))?,
-                _ => times.signing = slots(item, read_algorithm)?,
+                MAC_TIMES => times.macs = slots(item, |_| Ok(())),
+                _ => times.signing = slots(item, read_algorithm),
             }
         }
         Ok(times)
@@ -114,8 +114,8 @@ impl Store {
                 .condition_expression("attribute_not_exists(#slot)")
                 .expression_attribute_values(":key", AttributeValue::M(half.into_attributes()))
         };
-        match Self::at_once(halves.map(fill))?.send_by(&self.service).await {
-            Err(error) => match error.as_refusal() {
+        match self.at_once(halves.map(fill))?.send().await {
+            Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled
                         .cancellation_reasons()
@@ -133,7 +133,7 @@ impl Store {
     /// Empties a slot of two rings at once.
     async fn empty_slots(&self, slot: u32, partitions: [&str; 2]) -> Result<(), StoreError> {
         let empty = |partition| self.change_of_slot(partition, slot).update_expression("REMOVE #slot");
-        Self::at_once(partitions.map(empty))?.send_by(&self.service).await?;
+        self.at_once(partitions.map(empty))?.send().await?;
         Ok(())
     }
 
@@ -144,8 +144,8 @@ impl Store {
             .expression_attribute_names("#slot", slot.to_string())
     }
 
-    fn at_once(changes: [UpdateBuilder; 2]) -> Result<TransactWriteItemsInputBuilder, StoreError> {
-        let mut transaction = TransactWriteItemsInput::builder();
+    fn at_once(&self, changes: [UpdateBuilder; 2]) -> Result<TransactWriteItemsFluentBuilder, StoreError> {
+        let mut transaction = self.client.transact_write_items();
         for change in changes {
             transaction = transaction.transact_items(TransactWriteItem::builder().update(change.build()?).build());
         }
@@ -157,20 +157,21 @@ fn active_from<K>(key: &Slotted<K>) -> Item {
     Item::default().with_time("active_from", key.active_from)
 }
 
-/// What lies in the slots of a ring, in their order.
-fn slots<K>(item: Item, read: impl Fn(&Item) -> Result<K, StoreError>) -> Result<Vec<Slotted<K>>, StoreError> {
+/// What lies in the slots of a ring, in their order. One that cannot be read is reported and hides none of the others.
+fn slots<K>(item: Item, read: impl Fn(&Item) -> Result<K, StoreError>) -> Vec<Slotted<K>> {
+    let read_slot = |name: &str, value| {
+        let (Ok(slot), AttributeValue::M(half)) = (name.parse(), value) else {
+            return Err(StoreError::Corrupt { attribute: "slot" });
+        };
+        let half = Item::from_attributes(half);
+        Ok(Slotted { slot, active_from: half.time("active_from")?, key: read(&half)? })
+    };
     let attributes = item.into_attributes().into_iter().filter(|(name, _)| !matches!(name.as_str(), "pk" | "sk"));
     let mut slots: Vec<Slotted<K>> = attributes
-        .map(|(name, value)| match (name.parse(), value) {
-            (Ok(slot), AttributeValue::M(half)) => {
-                let half = Item::from_attributes(half);
-                Ok(Slotted { slot, active_from: half.time("active_from")?, key: read(&half)? })
-            }
-            _ => Err(StoreError::Corrupt { attribute: "slot" }),
-        })
-        .collect::<Result<_, _>>()?;
+        .filter_map(|(name, value)| read_slot(&name, value).inspect_err(|_| SecurityEvent::KeyFailed.log()).ok())
+        .collect();
     slots.sort_unstable_by_key(|slotted| slotted.slot);
-    Ok(slots)
+    slots
 }
 
 fn read_mac_key(item: &Item) -> Result<MacKey, StoreError> {

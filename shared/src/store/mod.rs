@@ -4,35 +4,34 @@
 //! scan. Reads are strong wherever a decision follows. TTL deletion lags by days, so every read and condition checks
 //! the time itself. A write that was computed from a read is conditional on what was read.
 //!
-//! Throttling and conflicts are retried by [`crate::aws`], unprocessed batch keys here; what still fails is
+//! Throttling and conflicts are retried by the SDK ([`crate::aws`]), unprocessed batch keys here; what still fails is
 //! [`StoreError::Unavailable`], and nothing fails open.
 
 mod item;
 mod keys;
-mod requests;
 mod sessions;
 mod signups;
 mod users;
 
 pub use keys::{KeyTimes, Rings};
 pub use sessions::Rotation;
-pub use signups::{Account, AccountError, Resend};
-pub use users::{Identifier, Taken, Undeliverable};
+pub use signups::{AccountError, NewAccount, Resend};
+pub use users::{Account, Identifier, Taken, Undeliverable};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
-use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemInput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use thiserror::Error;
 
 use item::{Item, Key};
 
-use crate::aws::{CallError, Request as _, Service};
 use crate::concurrency::Concurrency;
+use crate::config::Tables;
 use crate::{base64url, random};
 
 /// The database did not do what was asked.
@@ -57,17 +56,21 @@ pub enum StoreError {
     },
 }
 
-impl<E> From<CallError<E>> for StoreError
+impl<E> From<SdkError<E>> for StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    fn from(error: CallError<E>) -> Self {
-        match error.as_refusal() {
-            Some(refusal) => Self::Refused {
-                code: refusal.code().unwrap_or("no code").to_owned(),
-                request_id: refusal.meta().request_id().unwrap_or_default().to_owned(),
+    fn from(error: SdkError<E>) -> Self {
+        match &error {
+            // To the SDK an output that cannot be read is an error of the operation too. Its words may quote items.
+            SdkError::ServiceError(unread) if unread.raw().status().is_success() => {
+                Self::Unavailable("the answer cannot be read".into())
+            }
+            SdkError::ServiceError(refused) => Self::Refused {
+                code: refused.err().code().unwrap_or("no code").to_owned(),
+                request_id: refused.err().meta().request_id().unwrap_or_default().to_owned(),
             },
-            None => Self::Unavailable(error.into()),
+            _ => Self::Unavailable(error.into()),
         }
     }
 }
@@ -81,7 +84,7 @@ impl From<BuildError> for StoreError {
 /// The two tables.
 #[derive(Debug)]
 pub struct Store {
-    service: Service,
+    client: Client,
     table: String,
     keys_table: String,
     /// Whether the next pair of calls may take two connections.
@@ -89,10 +92,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// The tables of these names, in `service`.
-    pub const fn new(service: Service, table: String, keys_table: String, concurrency: Concurrency) -> Self {
+    /// These tables.
+    pub fn new(client: Client, tables: Tables, concurrency: Concurrency) -> Self {
+        let Tables { users: table, keys: keys_table } = tables;
         let pairs_run_together = AtomicBool::new(matches!(concurrency, Concurrency::Many));
-        Self { service, table, keys_table, pairs_run_together }
+        Self { client, table, keys_table, pairs_run_together }
     }
 
     /// What two calls answer that do not depend on each other: together, except for the first such pair of an
@@ -135,7 +139,7 @@ impl Store {
             if attempt > 0 {
                 tokio::time::sleep(BATCH_BACKOFF * 2_u32.pow(attempt)).await;
             }
-            let answer = BatchGetItemInput::builder().set_request_items(Some(pending)).send_by(&self.service).await?;
+            let answer = self.client.batch_get_item().set_request_items(Some(pending)).send().await?;
             let found = answer.responses.unwrap_or_default().remove(table).unwrap_or_default();
             items.extend(found.into_iter().map(Item::from_attributes));
             pending = answer.unprocessed_keys.unwrap_or_default();
@@ -177,14 +181,20 @@ mod tests {
 
     use aws_sdk_dynamodb::error::ErrorMetadata;
     use aws_sdk_dynamodb::operation::put_item::PutItemError;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use aws_smithy_types::body::SdkBody;
 
     use super::*;
     use crate::aws::Aws;
 
+    fn tables() -> Tables {
+        Tables { users: "UsersTable".to_owned(), keys: "KeysTable".to_owned() }
+    }
+
     /// In which order the calls of two pairs, one pair after the other, begin, and end (`.`). Each call waits once.
     fn order(concurrency: Concurrency) -> String {
-        let service = Aws::local("http://127.0.0.1:1", "http://127.0.0.1:1").dynamodb();
-        let store = Store::new(service, "UsersTable".to_owned(), "KeysTable".to_owned(), concurrency);
+        let client = Aws::at("http://127.0.0.1:1").dynamodb();
+        let store = Store::new(client, tables(), concurrency);
         let order = RefCell::new(String::new());
         let call = async |name: char| {
             order.borrow_mut().push(name);
@@ -212,9 +222,40 @@ mod tests {
             .message("Value 'email=ann@example.com' failed to satisfy constraint")
             .custom("aws_request_id", "REQUEST-7")
             .build();
-        let error = StoreError::from(CallError::Refused(PutItemError::generic(words)));
+        let answer = |status: u16| HttpResponse::new(status.try_into().expect("a status"), SdkBody::empty());
+        let error = StoreError::from(SdkError::service_error(PutItemError::generic(words.clone()), answer(400)));
         assert_eq!(error.to_string(), "the database refused: ValidationException, request REQUEST-7");
         assert!(!format!("{error:?}").contains("ann@"), "{error:?}");
         assert!(std::error::Error::source(&error).is_none());
+        let unread = StoreError::from(SdkError::service_error(PutItemError::generic(words), answer(200)));
+        assert!(matches!(unread, StoreError::Unavailable(_)), "{unread:?}");
+        assert!(!format!("{unread:?}").contains("ann@"), "{unread:?}");
+    }
+
+    /// What a store is answered with `body`.
+    fn answered(body: &'static [&'static str]) -> Store {
+        let (aws, _) = crate::aws::tests::serve(body);
+        Store::new(aws.dynamodb(), tables(), Concurrency::One)
+    }
+
+    #[tokio::test]
+    async fn another_s_item_is_never_taken_for_the_one_asked_for() {
+        const ANOTHER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 188\r\nconnection: close\r\n\r\n\
+            {\"Item\":{\"pk\":{\"S\":\"EMAIL#bob@example.com\"},\"sk\":{\"S\":\"EMAIL\"},\"user_id\":{\"S\":\"AQEBAQEBAQEBAQEBAQEBAQ\"}},\
+            \"Items\":[{\"pk\":{\"S\":\"SESSIONS#bob\"},\"sk\":{\"S\":\"s\"}}],\"Attributes\":{\"pk\":{\"S\":\"x\"}}}";
+        let store = answered(&[ANOTHER, ANOTHER, ANOTHER]);
+        let ann = Identifier::Email(crate::account::EmailAddress::parse("ann@example.com").expect("an address"));
+        let found = store.find_user_id(&ann).await;
+        assert!(matches!(found, Err(StoreError::Unavailable(_))), "{found:?}");
+        let user_id = crate::account::UserId::from_bytes([7; 16]);
+        let found = store.find_sessions(user_id).await;
+        assert!(matches!(found, Err(StoreError::Unavailable(_))), "{found:?}");
+        let found = store.spend_code_attempt(
+            crate::account::PendingId::from_bytes([7; 16]),
+            crate::token::Mac::from_bytes([0; 32]),
+            crate::clock::Timestamp::from_unix(1),
+        );
+        let found = found.await;
+        assert!(matches!(found, Err(StoreError::Unavailable(_))), "{found:?}");
     }
 }

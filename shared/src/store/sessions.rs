@@ -1,16 +1,12 @@
 //! Sessions, each an item of its user's partition `SESSIONS#<user id>`.
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemInput;
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::query::QueryInput;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsInput;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string};
 use crate::account::{Epoch, UserId};
-use crate::aws::Request as _;
 use crate::clock::Timestamp;
 use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
 
@@ -29,32 +25,43 @@ impl Store {
     /// All sessions of a user, ended ones too as long as TTL has not swept them. There are few: a sign-in deletes what
     /// is over `MaxSessions`.
     pub async fn find_sessions(&self, user_id: UserId) -> Result<Vec<Session>, StoreError> {
-        let answer = QueryInput::builder()
+        let partition = Key::sessions_of(user_id);
+        let answer = self
+            .client
+            .query()
             .table_name(&self.table)
             .consistent_read(true)
             .key_condition_expression("pk = :partition")
-            .expression_attribute_values(":partition", string(Key::sessions_of(user_id)))
-            .send_by(&self.service)
+            .expression_attribute_values(":partition", string(&partition))
+            .send()
             .await?;
-        answer.items.unwrap_or_default().into_iter().map(|item| from_item(&Item::from_attributes(item))).collect()
+        let mut sessions = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            match from_item(&Item::from_attributes(item).in_partition(&partition)?) {
+                Ok(session) => sessions.push(session),
+                // One that cannot be read opens nothing, and hides none of the others.
+                Err(error) => tracing::error!(%error, "a session cannot be read"),
+            }
+        }
+        Ok(sessions)
     }
 
     /// Stores a new session, and in the same transaction deletes those that it replaces.
     pub async fn create_session(&self, session: &Session, replaced: &[SessionRef]) -> Result<(), StoreError> {
         let item = to_item(session).into_attributes();
         if replaced.is_empty() {
-            PutItemInput::builder().table_name(&self.table).set_item(Some(item)).send_by(&self.service).await?;
+            self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await?;
             return Ok(());
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
         let mut transaction =
-            TransactWriteItemsInput::builder().transact_items(TransactWriteItem::builder().put(put).build());
+            self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
         for old in replaced {
             let delete =
                 Delete::builder().table_name(&self.table).set_key(Some(Key::session(*old).to_attributes())).build()?;
             transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
         }
-        transaction.send_by(&self.service).await?;
+        transaction.send().await?;
         Ok(())
     }
 
@@ -70,9 +77,12 @@ impl Store {
     ) -> Result<Rotation, StoreError> {
         let fresh_key = if key.is_some() { " AND key_1 <> :key" } else { "" };
         let call = call_mark();
-        let update = UpdateItemInput::builder()
+        let item_key = Key::session(session);
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
-            .set_key(Some(Key::session(session).to_attributes()))
+            .set_key(Some(item_key.to_attributes()))
             .condition_expression(format!(
                 "generation = :presented AND kind = :kind AND idle_expires_at > :now AND expires_at > :now{fresh_key}"
             ))
@@ -89,15 +99,14 @@ impl Store {
             .expression_attribute_values(":call", string(&call))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(answer) => {
-                let item = Item::from_attributes(answer.attributes.unwrap_or_default());
+                let item = Item::of(&item_key, answer.attributes)?.unwrap_or_default();
                 Ok(Rotation::Rotated(from_item(&item)?))
             }
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let Some(item) = failed.item() else { return Ok(Rotation::Missing) };
-                    let item = Item::from_attributes(item.clone());
+                    let Some(item) = Item::of(&item_key, failed.item().cloned())? else { return Ok(Rotation::Missing) };
                     let session = from_item(&item)?;
                     let is_own = item.find_text(WRITTEN_BY) == Some(&call);
                     Ok(if is_own { Rotation::Rotated(session) } else { Rotation::Refused(session) })
@@ -114,7 +123,9 @@ impl Store {
         idle_expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::session(session.reference()).to_attributes()))
             .condition_expression("generation = :generation AND idle_expires_at > :now AND expires_at > :now")
@@ -122,10 +133,28 @@ impl Store {
             .expression_attribute_values(":generation", number(session.generation.number()))
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":idle", number(idle_expires_at.unix()));
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(_) => Ok(true),
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Deletes a session that is still at `generation`; `false` when it no longer is, or is not there.
+    pub async fn delete_session_at(&self, session: SessionRef, generation: Generation) -> Result<bool, StoreError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(Key::session(session).to_attributes()))
+            .condition_expression("generation = :generation")
+            .expression_attribute_values(":generation", number(generation.number()));
+        match delete.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
                 _ => Err(error.into()),
             },
         }
@@ -133,10 +162,11 @@ impl Store {
 
     /// Deletes a session, whether or not it is there.
     pub async fn delete_session(&self, session: SessionRef) -> Result<(), StoreError> {
-        DeleteItemInput::builder()
+        self.client
+            .delete_item()
             .table_name(&self.table)
             .set_key(Some(Key::session(session).to_attributes()))
-            .send_by(&self.service)
+            .send()
             .await?;
         Ok(())
     }
@@ -146,7 +176,7 @@ fn key_text(key: Option<RetryKey>) -> String {
     key.map(RetryKey::to_text).unwrap_or_default()
 }
 
-fn to_item(session: &Session) -> Item {
+pub(super) fn to_item(session: &Session) -> Item {
     let [newest, middle, oldest] = session.recent_keys.map(key_text);
     Item::new(&Key::session(session.reference()))
         .with_text("kind", session.kind.as_str())

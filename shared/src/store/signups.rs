@@ -1,24 +1,21 @@
 //! Pending sign-ups, and the transaction that makes one an account.
 
-use aws_sdk_dynamodb::operation::get_item::GetItemInput;
-use aws_sdk_dynamodb::operation::put_item::PutItemInput;
-use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsInput};
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemInputBuilder;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, sessions, string, users};
 use crate::account::{
-    CODE_LIFETIME, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, RESEND_COOLDOWN,
-    SIGNUP_LIFETIME, User, UserId, Username,
+    CODE_LIFETIME, Completion, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, Proof,
+    REPEAT_WINDOW, RESEND_COOLDOWN, SIGNUP_LIFETIME, User, UserId, Username,
 };
-use crate::aws::Request as _;
 use crate::clock::Timestamp;
 use crate::locale::Locale;
-use crate::session::Session;
+use crate::session::{Kind, Session, SessionId};
 use crate::token::Mac;
 
 /// What becomes of a wish for another mail.
@@ -33,7 +30,7 @@ pub enum Resend {
 
 /// An account that is about to be.
 #[derive(Debug)]
-pub struct Account<'a> {
+pub struct NewAccount<'a> {
     /// The user.
     pub user: &'a User,
     /// The password's hash.
@@ -51,9 +48,9 @@ pub enum AccountError {
     /// The name has got an owner since the sign-up.
     #[error("the name has an account")]
     UsernameTaken,
-    /// This sign-up became an account already, this user's.
+    /// This sign-up became an account already.
     #[error("the sign-up is completed")]
-    AlreadyCompleted(UserId),
+    AlreadyCompleted(Completion),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,23 +59,19 @@ pub enum AccountError {
 impl Store {
     /// Stores a new sign-up. Without a condition, as its identifier is new: so a call may repeat it.
     pub async fn create_signup(&self, pending: &PendingSignup) -> Result<(), StoreError> {
-        PutItemInput::builder()
+        self.client
+            .put_item()
             .table_name(&self.table)
             .set_item(Some(to_item(pending).into_attributes()))
-            .send_by(&self.service)
+            .send()
             .await?;
         Ok(())
     }
 
     /// A sign-up that has not ended.
     pub async fn find_signup(&self, id: PendingId, now: Timestamp) -> Result<Option<PendingSignup>, StoreError> {
-        let answer = GetItemInput::builder()
-            .table_name(&self.table)
-            .set_key(Some(Key::signup(id).to_attributes()))
-            .consistent_read(true)
-            .send_by(&self.service)
-            .await?;
-        let pending = answer.item.map(|item| from_item(&Item::from_attributes(item))).transpose()?;
+        let item = self.get(&Key::signup(id), None).await?;
+        let pending = item.as_ref().map(from_item).transpose()?;
         Ok(pending.filter(|pending| now < pending.expires_at))
     }
 
@@ -90,18 +83,22 @@ impl Store {
         signup_id_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression(
-                "signup_id_mac = :mac AND code_attempts > :zero AND code_expires_at > :now AND expires_at > :now",
+                "signup_id_mac = :mac AND code_attempts > :zero AND expires_at > :now \
+                 AND (code_expires_at > :now OR completed_at >= :repeatable)",
             )
             .update_expression("SET code_attempts = code_attempts - :one")
             .expression_attribute_values(":mac", string(signup_id_mac.to_text()))
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
-            .expression_attribute_values(":now", number(now.unix()));
-        self.spend(update).await
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":repeatable", number(now.unix().saturating_sub(REPEAT_WINDOW)));
+        self.spend(id, update).await
     }
 
     /// Spends one guess of a sign-up's password, before anything is compared, and returns the sign-up; `None` when it
@@ -112,7 +109,9 @@ impl Store {
         token_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression("token_mac = :mac AND password_attempts > :zero AND expires_at > :now")
@@ -121,14 +120,17 @@ impl Store {
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":now", number(now.unix()));
-        self.spend(update).await
+        self.spend(id, update).await
     }
 
     /// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
-    async fn spend(&self, update: UpdateItemInputBuilder) -> Result<Option<PendingSignup>, StoreError> {
-        match update.return_values(ReturnValue::AllNew).send_by(&self.service).await {
-            Ok(answer) => from_item(&Item::from_attributes(answer.attributes.unwrap_or_default())).map(Some),
-            Err(error) => match error.as_refusal() {
+    async fn spend(&self, id: PendingId, update: UpdateItemFluentBuilder) -> Result<Option<PendingSignup>, StoreError> {
+        match update.return_values(ReturnValue::AllNew).send().await {
+            Ok(answer) => {
+                let item = Item::of(&Key::signup(id), answer.attributes)?.unwrap_or_default();
+                from_item(&item).map(Some)
+            }
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
                 _ => Err(error.into()),
             },
@@ -139,20 +141,20 @@ impl Store {
     /// Wrong guesses are never given back.
     pub async fn restore_attempt(&self, id: PendingId, guess: Guess) -> Result<(), StoreError> {
         let attempts = attempts(guess);
-        UpdateItemInput::builder()
+        self.client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(id).to_attributes()))
             .condition_expression("attribute_exists(pk)")
             .update_expression(format!("SET {attempts} = {attempts} + :one"))
             .expression_attribute_values(":one", number(1_u32))
-            .send_by(&self.service)
+            .send()
             .await?;
         Ok(())
     }
 
     /// Replaces the mailed secrets of a sign-up and counts the mail, unless the last one was sent less than
-    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were. `None` when there is no such sign-up, or it is completed: its
-    /// secrets go on bringing sessions.
+    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were. `None` when there is no such sign-up, or it is completed.
     pub async fn renew_signup(
         &self,
         id: PendingId,
@@ -160,9 +162,12 @@ impl Store {
         (token_mac, code_mac): (Mac, Mac),
         now: Timestamp,
     ) -> Result<Option<Resend>, StoreError> {
-        let update = UpdateItemInput::builder()
+        let item_key = Key::signup(id);
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
-            .set_key(Some(Key::signup(id).to_attributes()))
+            .set_key(Some(item_key.to_attributes()))
             .condition_expression(format!(
                 "signup_id_mac = :mac AND attribute_not_exists(completed) AND expires_at > :now AND {MAIL_IS_DUE}"
             ))
@@ -180,17 +185,17 @@ impl Store {
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(answer) => {
-                let pending = from_item(&Item::from_attributes(answer.attributes.unwrap_or_default()))?;
+                let pending = from_item(&Item::of(&item_key, answer.attributes)?.unwrap_or_default())?;
                 Ok(Some(Resend::Due(Some(Box::new(pending)))))
             }
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let stored = failed.item().map(|item| from_item(&Item::from_attributes(item.clone())));
-                    let own = stored.transpose()?.filter(|pending| {
+                    let stored = Item::of(&item_key, failed.item().cloned())?;
+                    let own = stored.as_ref().map(from_item).transpose()?.filter(|pending| {
                         now < pending.expires_at
-                            && pending.completed.is_none()
+                            && pending.completion.is_none()
                             && pending.signup_id_mac.equals(&signup_id_mac)
                     });
                     Ok(own.map(|pending| {
@@ -209,7 +214,9 @@ impl Store {
     /// Takes a renewal back whose mail could not be sent: `before` is what was stored before it, `token_mac` what it
     /// stored. Nothing happens if another renewal came between.
     pub async fn undo_renewal(&self, before: &PendingSignup, token_mac: Mac) -> Result<(), StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::signup(before.id).to_attributes()))
             .condition_expression("token_mac = :renewed")
@@ -223,9 +230,9 @@ impl Store {
             .expression_attribute_values(":code_end", number(before.code_expires_at.unix()))
             .expression_attribute_values(":mails", number(before.mails))
             .expression_attribute_values(":mailed", number(before.mailed_at.unix()));
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(_) => Ok(()),
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
                 _ => Err(error.into()),
             },
@@ -238,7 +245,9 @@ impl Store {
         let day = now.unix() / SIGNUP_LIFETIME;
         let key = Key::limit("resend", subject, &day.to_string());
         let call = call_mark();
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(key.to_attributes()))
             .condition_expression(format!("attribute_not_exists(pk) OR ({MAIL_IS_DUE})"))
@@ -255,11 +264,11 @@ impl Store {
             .expression_attribute_values(":end", number(now.plus(SIGNUP_LIFETIME).unix()))
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send_by(&self.service).await {
+        match update.send().await {
             Ok(_) => Ok(Resend::Due(None)),
-            Err(error) => match error.as_refusal() {
+            Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let item = Item::from_attributes(failed.item().cloned().unwrap_or_default());
+                    let item = Item::of(&key, failed.item().cloned())?.unwrap_or_default();
                     if item.find_text(WRITTEN_BY) == Some(&call) {
                         return Ok(Resend::Due(None));
                     }
@@ -272,52 +281,45 @@ impl Store {
     }
 
     /// Makes a sign-up an account: user, address, name and the sign-up's completion in one transaction, which fails
-    /// as a whole if the address or the name has an owner by now. The first session is stored beside it: should the
-    /// transaction fail, that session belongs to nobody, and nobody can use it.
+    /// as a whole if the address or the name has an owner by now. The first session is one of its items, as the
+    /// completion names it: what is completed has a session until somebody ends that.
     ///
-    /// `guess`, which was right, is given back.
+    /// The guess that `proof` was, which was right, is given back.
     pub async fn create_account(
         &self,
-        account: &Account<'_>,
+        account: &NewAccount<'_>,
         pending: &PendingSignup,
-        guess: Option<Guess>,
+        proof: Proof,
+        now: Timestamp,
     ) -> Result<(), AccountError> {
-        let transaction = self.create_user(account.user, account.password_hash, pending, guess);
-        let (created, session) = self.both(transaction, self.create_session(account.session, &[])).await;
-        created?;
-        session?;
-        Ok(())
-    }
-
-    async fn create_user(
-        &self,
-        user: &User,
-        password_hash: &PasswordHash,
-        pending: &PendingSignup,
-        guess: Option<Guess>,
-    ) -> Result<(), AccountError> {
+        let NewAccount { user, password_hash, session } = account;
         let owner = |key: &Key| Item::new(key).with_text("user_id", user.id.to_string());
         let puts = [
             // An address may have an item without an owner, which says that mail came back. It did not, this time.
             (owner(&Key::email(&user.email)), "attribute_not_exists(user_id)"),
             (owner(&Key::username(&user.username)), "attribute_not_exists(pk)"),
             (users::to_item(user, password_hash), "attribute_not_exists(pk)"),
+            (sessions::to_item(session), "attribute_not_exists(pk)"),
         ];
         let mut complete = Update::builder()
             .table_name(&self.table)
             .set_key(Some(Key::signup(pending.id).to_attributes()))
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(completed)")
-            .update_expression("SET completed = :user")
+            .update_expression(COMPLETE)
             .expression_attribute_values(":user", string(user.id.to_string()))
+            .expression_attribute_values(":session", string(session.id.to_string()))
+            .expression_attribute_values(":kind", string(session.kind.as_str()))
+            .expression_attribute_values(":proof", string(proof.as_str()))
+            .expression_attribute_values(":now", number(now.unix()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(attempts) = guess.map(attempts) {
+        if let Some(attempts) = proof.guess().map(attempts) {
             complete = complete
-                .update_expression(format!("SET completed = :user, {attempts} = {attempts} + :one"))
+                .update_expression(format!("{COMPLETE}, {attempts} = {attempts} + :one"))
                 .expression_attribute_values(":one", number(1_u32));
         }
         let complete = complete.build().map_err(StoreError::from)?;
         let mut transaction =
-            TransactWriteItemsInput::builder().transact_items(TransactWriteItem::builder().update(complete).build());
+            self.client.transact_write_items().transact_items(TransactWriteItem::builder().update(complete).build());
         for (item, condition) in puts {
             let put = Put::builder()
                 .table_name(&self.table)
@@ -327,8 +329,8 @@ impl Store {
                 .map_err(StoreError::from)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
-        let Err(error) = transaction.send_by(&self.service).await else { return Ok(()) };
-        match error.as_refusal() {
+        let Err(error) = transaction.send().await else { return Ok(()) };
+        match error.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 Err(refusal(cancelled.cancellation_reasons())?.unwrap_or_else(|| StoreError::from(error).into()))
             }
@@ -336,6 +338,10 @@ impl Store {
         }
     }
 }
+
+/// How a sign-up is marked as completed.
+const COMPLETE: &str = "SET completed = :user, completed_session = :session, completed_kind = :kind, \
+                        completed_proof = :proof, completed_at = :now";
 
 /// The attribute that counts what is left.
 const fn attempts(guess: Guess) -> &'static str {
@@ -358,9 +364,10 @@ fn wait(mails: u32, mailed_at: Timestamp, expires_at: Timestamp, now: Timestamp)
 /// A completed sign-up counts before the address and name, which its own account took.
 fn refusal(reasons: &[CancellationReason]) -> Result<Option<AccountError>, StoreError> {
     let failed = |index: usize| reasons.get(index).filter(|reason| reason.code() == Some("ConditionalCheckFailed"));
-    if let Some(completion) = failed(0) {
-        let item = Item::from_attributes(completion.item().cloned().unwrap_or_default());
-        return Ok(Some(AccountError::AlreadyCompleted(item.parsed("completed", UserId::parse)?)));
+    if let Some(completed) = failed(0) {
+        let item = Item::from_attributes(completed.item().cloned().unwrap_or_default());
+        let completion = completion(&item)?.ok_or(StoreError::Corrupt { attribute: "completed" })?;
+        return Ok(Some(AccountError::AlreadyCompleted(completion)));
     }
     if failed(1).is_some() {
         return Ok(Some(AccountError::EmailTaken));
@@ -404,6 +411,19 @@ fn from_item(item: &Item) -> Result<PendingSignup, StoreError> {
         mailed_at: item.time("mailed_at")?,
         expires_at: item.time("expires_at")?,
         decoy: item.number::<u32>("decoy")? != 0,
-        completed: item.find_text("completed").map(|_| item.parsed("completed", UserId::parse)).transpose()?,
+        completion: completion(item)?,
     })
+}
+
+fn completion(item: &Item) -> Result<Option<Completion>, StoreError> {
+    if item.find_text("completed").is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Completion {
+        user_id: item.parsed("completed", UserId::parse)?,
+        session_id: item.parsed("completed_session", SessionId::parse)?,
+        kind: item.parsed("completed_kind", Kind::parse)?,
+        proof: item.parsed("completed_proof", Proof::parse)?,
+        at: item.time("completed_at")?,
+    }))
 }

@@ -1,12 +1,10 @@
 //! Users, and the two items that make a name and an address unique and find their user.
 
-use aws_sdk_dynamodb::operation::get_item::GetItemInput;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemInput};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, sessions, string};
 use crate::account::{EmailAddress, Epoch, PasswordHash, Status, User, UserId, Username};
-use crate::aws::Request as _;
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::session::{Session, SessionRef};
@@ -36,6 +34,29 @@ pub enum Identifier {
     Username(Username),
     /// By something that is nobody's: looked up all the same, so that it costs what a wrong password costs.
     Nobody,
+}
+
+impl Identifier {
+    /// What a request names: either a name or an address; `None` for both and neither. What cannot be a name or an
+    /// address is nobody's.
+    pub fn given(username: Option<&str>, email: Option<&str>) -> Option<Self> {
+        match (username, email) {
+            (Some(username), None) => Some(Username::parse(username).map_or(Self::Nobody, Self::Username)),
+            (None, Some(email)) => Some(EmailAddress::parse(email).map_or(Self::Nobody, Self::Email)),
+            _ => None,
+        }
+    }
+}
+
+/// What belongs to an identifier; nothing where it is nobody's.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// The user.
+    pub user: Option<User>,
+    /// The hash of the user's password.
+    pub password_hash: Option<PasswordHash>,
+    /// The user's sessions, ended ones too as long as TTL has not deleted them.
+    pub sessions: Vec<Session>,
 }
 
 /// What is known of an address and a name that somebody wants.
@@ -98,13 +119,14 @@ impl Store {
         reason: Undeliverable,
         until: Timestamp,
     ) -> Result<(), StoreError> {
-        UpdateItemInput::builder()
+        self.client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::email(email).to_attributes()))
             .update_expression("SET undeliverable_until = :until, undeliverable_reason = :reason")
             .expression_attribute_values(":until", number(until.unix()))
             .expression_attribute_values(":reason", string(reason.as_str()))
-            .send_by(&self.service)
+            .send()
             .await?;
         Ok(())
     }
@@ -118,6 +140,15 @@ impl Store {
         };
         let item = self.get(&key, None).await?.filter(has_owner);
         item.map(|item| item.parsed("user_id", UserId::parse)).transpose()
+    }
+
+    /// The user who owns an address or a name, with password and sessions, in two round trips whether or not there is
+    /// one.
+    pub async fn find_account(&self, identifier: &Identifier) -> Result<Account, StoreError> {
+        let user_id = self.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
+        let (found, sessions) = self.both(self.find_user_with_password(user_id), self.find_sessions(user_id)).await;
+        let (user, password_hash) = found?.unzip();
+        Ok(Account { user, password_hash, sessions: sessions? })
     }
 
     /// A user.
@@ -148,36 +179,40 @@ impl Store {
     /// Replaces the hash of a user's password by one with other parameters, unless the password has changed since
     /// `old` was read: then nothing happens.
     pub async fn rehash_password(&self, id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::user(id).to_attributes()))
             .condition_expression("password_hash = :old")
             .update_expression("SET password_hash = :new")
             .expression_attribute_values(":old", string(old.as_phc()))
             .expression_attribute_values(":new", string(new.as_phc()));
-        match update.send_by(&self.service).await {
-            Err(error) if !is_condition_failure(error.as_refusal()) => Err(error.into()),
+        match update.send().await {
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
             _ => Ok(()),
         }
     }
 
     /// Ends all sessions of a user at once, by raising the user's epoch: one write, however many there are.
     pub async fn revoke_all_sessions(&self, id: UserId) -> Result<(), StoreError> {
-        let update = UpdateItemInput::builder()
+        let update = self
+            .client
+            .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::user(id).to_attributes()))
             .condition_expression("attribute_exists(pk)")
             .update_expression("SET epoch = epoch + :one")
             .expression_attribute_values(":one", number(1_u32));
-        match update.send_by(&self.service).await {
-            Err(error) if !is_condition_failure(error.as_refusal()) => Err(error.into()),
+        match update.send().await {
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
             _ => Ok(()),
         }
     }
 
-    async fn get(&self, key: &Key, attributes: Option<&[&str]>) -> Result<Option<Item>, StoreError> {
+    pub(super) async fn get(&self, key: &Key, attributes: Option<&[&str]>) -> Result<Option<Item>, StoreError> {
         let mut request =
-            GetItemInput::builder().table_name(&self.table).set_key(Some(key.to_attributes())).consistent_read(true);
+            self.client.get_item().table_name(&self.table).set_key(Some(key.to_attributes())).consistent_read(true);
         if let Some(attributes) = attributes {
             // The names go through placeholders: `status`, say, is reserved.
             let placeholders: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
@@ -186,8 +221,8 @@ impl Store {
                 request = request.expression_attribute_names(placeholder, *name);
             }
         }
-        let answer = request.send_by(&self.service).await?;
-        Ok(answer.item.map(Item::from_attributes))
+        let answer = request.send().await?;
+        Item::of(key, answer.item)
     }
 }
 

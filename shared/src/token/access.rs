@@ -8,7 +8,8 @@ use super::keys::{self, KeyError, KeyRing, PublicKey};
 use crate::account::{User, UserId};
 use crate::clock::Timestamp;
 use crate::http::origin::ApiUrl;
-use crate::session::{Generation, Kind, Lifetimes, Session, SessionId, SessionRef};
+use crate::session::{Generation, Kind, Lifetimes, Presented, Session, SessionId, SessionRef};
+use crate::telemetry::{Credential, SecurityEvent};
 
 const TYP: &str = "at+jwt";
 
@@ -40,14 +41,28 @@ pub struct AccessClaims {
     pub generation: Generation,
     /// The kind of its session.
     pub kind: Kind,
+    /// When it was issued.
+    pub issued_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Who issued it, and for whom: the API's URL.
+    pub issuer: String,
 }
 
 impl AccessClaims {
     /// Where its session lies.
     pub const fn session(&self) -> SessionRef {
         SessionRef { user_id: self.user_id, session_id: self.session_id }
+    }
+
+    /// What it presents of its session.
+    pub const fn presented(&self) -> Presented {
+        Presented { kind: self.kind, generation: self.generation }
+    }
+
+    /// Whether more than half of its life is over.
+    pub const fn is_half_spent(&self, now: Timestamp) -> bool {
+        self.expires_at.seconds_since(now) < self.expires_at.seconds_since(self.issued_at).div_ceil(2)
     }
 
     /// These claims if they still hold.
@@ -71,20 +86,20 @@ pub enum AccessError {
 }
 
 impl KeyRing {
-    /// Issues an access token of `session`, and the seconds that it lives.
+    /// Issues an access token of `session` in the name of `issuer`, the API's URL, and the seconds that it lives.
     pub async fn issue_access(
         &self,
         user: &User,
         session: &Session,
         lifetimes: &Lifetimes,
-        api_url: &ApiUrl,
+        issuer: &str,
         now: Timestamp,
     ) -> Result<(String, u64), KeyError> {
         let key = self.signing_key(now).await?;
         let expires_in = session.access_lifetime(lifetimes, now);
         let claims = Claims {
-            iss: api_url.as_str().to_owned(),
-            aud: api_url.as_str().to_owned(),
+            iss: issuer.to_owned(),
+            aud: issuer.to_owned(),
             sub: user.id.to_string(),
             sid: session.id.to_string(),
             r#gen: session.generation.number(),
@@ -93,7 +108,7 @@ impl KeyRing {
             exp: now.plus(expires_in).unix(),
             username: user.username.as_str().to_owned(),
         };
-        let token = jws::sign(&key, TYP, &claims).map_err(keys::told)?;
+        let token = jws::sign(&key, TYP, &claims).map_err(keys::log_failure)?;
         Ok((token, expires_in))
     }
 
@@ -105,15 +120,24 @@ impl KeyRing {
         api_url: &ApiUrl,
         now: Timestamp,
     ) -> Result<AccessClaims, AccessError> {
+        let claims = self.verify_any_access(token, now).await?;
+        if claims.issuer == api_url.as_str() { Ok(claims) } else { Err(AccessError::Invalid) }
+    }
+
+    /// Verifies an access token of this deployment, whichever of its URLs issued it.
+    pub async fn verify_any_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, AccessError> {
         let compact = Compact::parse(token).ok_or(AccessError::Invalid)?;
         let key = self.public_key(compact.kid(), now).await?.ok_or(AccessError::Invalid)?;
-        read(&compact, &key, api_url).ok_or(AccessError::Invalid)
+        read(&compact, &key).ok_or_else(|| {
+            SecurityEvent::TokenForged { credential: Credential::Access }.log();
+            AccessError::Invalid
+        })
     }
 }
 
-fn read(compact: &Compact<'_>, key: &PublicKey, api_url: &ApiUrl) -> Option<AccessClaims> {
+fn read(compact: &Compact<'_>, key: &PublicKey) -> Option<AccessClaims> {
     let claims: Claims = serde_json::from_slice(&compact.verify(key, Some(TYP))?).ok()?;
-    if claims.iss != api_url.as_str() || claims.aud != api_url.as_str() {
+    if claims.iss != claims.aud {
         return None;
     }
     Some(AccessClaims {
@@ -122,6 +146,8 @@ fn read(compact: &Compact<'_>, key: &PublicKey, api_url: &ApiUrl) -> Option<Acce
         session_id: SessionId::parse(&claims.sid)?,
         generation: Generation::from_number(claims.r#gen),
         kind: Kind::parse(&claims.kind)?,
+        issued_at: Timestamp::from_unix(claims.iat),
         expires_at: Timestamp::from_unix(claims.exp),
+        issuer: claims.iss,
     })
 }

@@ -1,7 +1,7 @@
 //! The key ring: MAC keys and signing keys, their public halves apart.
 //!
-//! Keys lie in their own table, in numbered slots. The first is made on first use, by whoever comes first: a
-//! conditional put into slot 1 decides a race. Each instance keeps what it loaded and looks again after
+//! Keys lie in their own table, in numbered slots. The function `rotate-keys` alone writes there. Whoever finds no key to
+//! sign with has it make the first; a conditional put into a slot decides a race. Each instance keeps what it loaded and looks again after
 //! [`RELOAD_AFTER`], or at once (but not twice a minute) when a credential names a key that it does not know. The
 //! newest key that is active signs; older ones verify for as long as they lie there ([`super::rotation`]).
 //!
@@ -20,8 +20,10 @@ use zeroize::Zeroizing;
 use super::algorithm::SigningAlgorithm;
 use super::mac::{MacKey, MacKeyId};
 use crate::clock::Timestamp;
+use crate::function::{Function, InvokeError};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Credential, SecurityEvent};
+use crate::token::rotation::RotateRequest;
 use crate::{base64url, random};
 
 /// Seconds after which an instance looks for new and removed keys.
@@ -44,6 +46,12 @@ pub enum KeyError {
     /// The cryptographic library could not make a key.
     #[error("making a key failed")]
     Generation,
+    /// There is no key to sign with, and none came to be.
+    #[error("there is no key")]
+    Missing,
+    /// The function that makes keys did not.
+    #[error(transparent)]
+    Invoke(#[from] InvokeError),
 }
 
 /// A key and where it lies.
@@ -286,10 +294,6 @@ fn newest_active<K>(keys: &[Slotted<Arc<K>>], now: Timestamp, fits: impl Fn(&K) 
         .map(|slotted| Arc::clone(&slotted.key))
 }
 
-fn next_slot<K>(keys: &[Slotted<Arc<K>>]) -> u32 {
-    keys.iter().map(|slotted| slotted.slot).max().map_or(1, |slot| slot.saturating_add(1))
-}
-
 /// What a function uses keys for in nearly every request. IAM lets it read no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyUse {
@@ -304,16 +308,21 @@ pub enum KeyUse {
 /// The keys of one deployment, loaded as they are needed.
 pub struct KeyRing {
     pub(super) store: Arc<Store>,
-    algorithm: SigningAlgorithm,
+    /// How new tokens are signed; `None` where none is.
+    algorithm: Option<SigningAlgorithm>,
+    /// What makes the first keys; `None` for whoever only verifies.
+    rotate_keys: Option<Function>,
     macs: Cached<MacKey>,
     signing: Cached<SigningKey>,
     public: Cached<PublicKey>,
 }
 
 impl KeyRing {
-    /// A ring that has loaded nothing yet and signs with `algorithm`.
-    pub fn new(store: Arc<Store>, algorithm: SigningAlgorithm) -> Self {
-        Self { store, algorithm, macs: Cached::empty(), signing: Cached::empty(), public: Cached::empty() }
+    /// A ring that has loaded nothing yet, signs with `algorithm`, if it signs at all, and has `rotate_keys` make the first
+    /// keys.
+    pub fn new(store: Arc<Store>, algorithm: Option<SigningAlgorithm>, rotate_keys: Option<Function>) -> Self {
+        let (macs, signing, public) = (Cached::empty(), Cached::empty(), Cached::empty());
+        Self { store, algorithm, rotate_keys, macs, signing, public }
     }
 
     /// Loads the keys of these uses, before anybody asks for them, in one round trip.
@@ -323,27 +332,32 @@ impl KeyRing {
             self.macs.put(rings.macs, now);
         }
         if uses.contains(&KeyUse::Signing) {
-            self.signing.put(usable(rings.signing, |key| Ok(SigningKey::from_stored(key)))?, now);
+            self.signing.put(usable(rings.signing, |key| Ok(SigningKey::from_stored(key))), now);
         }
         if uses.contains(&KeyUse::Public) {
-            self.public.put(usable(rings.public, PublicKey::from_jwk)?, now);
+            self.public.put(usable(rings.public, PublicKey::from_jwk), now);
         }
         Ok(())
     }
 
     /// The key for new MACs.
     pub async fn mac_key(&self, now: Timestamp) -> Result<Arc<MacKey>, KeyError> {
-        let mut keys = match self.macs.current(now) {
+        let keys = match self.macs.current(now) {
             Some(keys) => keys,
             None => self.load_macs(now).await?,
         };
-        loop {
-            if let Some(key) = newest_active(&keys, now, |_| true) {
-                return Ok(key);
-            }
-            self.create_mac_key(next_slot(&keys), now).await?;
-            keys = self.load_macs(now).await?;
+        if let Some(key) = newest_active(&keys, now, |_| true) {
+            return Ok(key);
         }
+        self.have_keys_made().await?;
+        newest_active(&self.load_macs(now).await?, now, |_| true).ok_or_else(|| log_failure(KeyError::Missing))
+    }
+
+    /// Has the function that writes keys make those that are missing.
+    async fn have_keys_made(&self) -> Result<(), KeyError> {
+        let rotate_keys = self.rotate_keys.as_ref().ok_or_else(|| log_failure(KeyError::Missing))?;
+        let _: serde::de::IgnoredAny = rotate_keys.invoke(&RotateRequest { fill: true, at_once: false }).await?;
+        Ok(())
     }
 
     /// The MAC key with this identifier; `None` when there is none.
@@ -371,25 +385,26 @@ impl KeyRing {
 
     /// The key for new access tokens.
     pub(super) async fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, KeyError> {
-        let mut keys = match self.signing.current(now) {
+        let fits = |key: &SigningKey| Some(key.algorithm()) == self.algorithm;
+        let keys = match self.signing.current(now) {
             Some(keys) => keys,
             None => self.load_signing(now).await?,
         };
-        let mut slot = next_slot(&keys);
-        loop {
-            if let Some(key) = newest_active(&keys, now, |key| key.algorithm() == self.algorithm) {
-                return Ok(key);
-            }
-            self.create_signing_key(slot, now).await?;
-            keys = self.load_signing(now).await?;
-            // Public halves whose private ones were lost keep their slots.
-            slot = slot.saturating_add(1);
+        if let Some(key) = newest_active(&keys, now, fits) {
+            return Ok(key);
         }
+        self.have_keys_made().await?;
+        newest_active(&self.load_signing(now).await?, now, fits).ok_or_else(|| log_failure(KeyError::Missing))
     }
 
     /// Puts both halves of a new signing key into a slot, unless there are some.
-    pub(super) async fn create_signing_key(&self, slot: u32, active_from: Timestamp) -> Result<(), KeyError> {
-        let (private, public) = generate(self.algorithm).map_err(told)?;
+    pub(super) async fn create_signing_key(
+        &self,
+        slot: u32,
+        active_from: Timestamp,
+        algorithm: SigningAlgorithm,
+    ) -> Result<(), KeyError> {
+        let (private, public) = generate(algorithm).map_err(log_failure)?;
         Ok(self.store.create_signing_key(&Slotted { slot, active_from, key: private }, &public).await?)
     }
 
@@ -436,14 +451,20 @@ impl KeyRing {
     }
 }
 
-/// Stored keys, ready for use.
-fn usable<S, K>(stored: Vec<Slotted<S>>, read: impl Fn(S) -> Result<K, KeyError>) -> Result<Vec<Slotted<K>>, KeyError> {
-    let read = |Slotted { slot, active_from, key }| Ok(Slotted { slot, active_from, key: read(key).map_err(told)? });
-    stored.into_iter().map(read).collect()
+/// Stored keys, ready for use. One that cannot be read hides none of the others.
+fn usable<S, K>(stored: Vec<Slotted<S>>, read: impl Fn(S) -> Result<K, KeyError>) -> Vec<Slotted<K>> {
+    let read = |Slotted { slot, active_from, key }| match read(key) {
+        Ok(key) => Some(Slotted { slot, active_from, key }),
+        Err(error) => {
+            log_failure(error);
+            None
+        }
+    };
+    stored.into_iter().filter_map(read).collect()
 }
 
-/// Tells whoever watches that a key failed.
-pub(super) fn told(error: KeyError) -> KeyError {
+/// Logs that a key failed.
+pub(super) fn log_failure(error: KeyError) -> KeyError {
     SecurityEvent::KeyFailed.log();
     error
 }
@@ -477,7 +498,5 @@ mod tests {
         let keys = [slotted(1, 0), slotted(2, 50), slotted(3, 200)];
         assert_eq!(newest_active(&keys, Timestamp::from_unix(100), |_| true).as_deref(), Some(&2));
         assert_eq!(newest_active(&keys, Timestamp::from_unix(200), |_| true).as_deref(), Some(&3));
-        assert_eq!(next_slot(&keys), 4);
-        assert_eq!(next_slot::<u32>(&[]), 1);
     }
 }

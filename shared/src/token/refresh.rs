@@ -15,6 +15,7 @@ use crate::account::UserId;
 use crate::base64url;
 use crate::clock::Timestamp;
 use crate::session::{Generation, Session, SessionId, SessionRef};
+use crate::telemetry::{Credential, SecurityEvent};
 
 const PREFIX: &str = "rt_";
 const VERSION: u8 = 1;
@@ -61,6 +62,9 @@ impl KeyRing {
         let Some((key_id, claims, mac)) = split(&bytes) else { return Ok(None) };
         let Some(key) = self.mac_key_with_id(key_id, now).await? else { return Ok(None) };
         let genuine = key.mac("refresh-token", &[&bytes[..SIGNED]]).equals(&mac);
+        if !genuine {
+            SecurityEvent::TokenForged { credential: Credential::Refresh }.log();
+        }
         Ok(genuine.then_some(claims))
     }
 }

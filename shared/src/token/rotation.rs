@@ -4,17 +4,41 @@
 //! stays until nothing that it made can be in use any more, and then goes with its private half. `plan` decides, from
 //! the times that lie beside the keys alone; it never sees a secret.
 
+use serde::{Deserialize, Serialize};
+
 use super::algorithm::SigningAlgorithm;
 use super::keys::{KeyError, KeyRing, Slotted};
 use crate::account::SIGNUP_LIFETIME;
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::session::Lifetimes;
 
 /// Seconds between a key's publication and its first signature. Our own verifiers look every five minutes, and so do
 /// clients of the key set; API Gateway's JWT authorizer keeps a key set for two hours.
 pub const PUBLISHED_AHEAD: u64 = 3 * 3600;
 /// Seconds that a key stays beyond the life of what it made, for a deployment that shortened that life meanwhile.
 const KEPT_LONGER: u64 = 86_400;
+
+/// What decides when keys are due and when they are spent.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Seconds after which new keys take over.
+    pub rotation: u64,
+    /// How long what keys make may live.
+    pub lifetimes: Lifetimes,
+    /// How access tokens are signed.
+    pub signing_algorithm: SigningAlgorithm,
+}
+
+/// What the function that makes keys is asked for; its schedule's own event asks for nothing special.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct RotateRequest {
+    /// New keys now, however old the newest is.
+    #[serde(default)]
+    pub at_once: bool,
+    /// Only keys where there is none to sign with: what a function asks for that is the first to need one.
+    #[serde(default)]
+    pub fill: bool,
+}
 
 /// What a rotation did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +61,7 @@ struct Plan {
 /// Decides for keys of one kind. `of_use` tells those that can sign at all: keys of another algorithm than the
 /// configured one only verify. `kept` is how many seconds what they made may live.
 ///
-/// The very first key is not made here, but by whoever first needs it.
+/// The very first key is not made here, but when somebody first needs one ([`missing`]).
 fn plan<K>(
     keys: &[Slotted<K>],
     of_use: impl Fn(&K) -> bool,
@@ -62,19 +86,42 @@ fn plan<K>(
     Plan { create, delete: keys.iter().filter(is_spent).map(|key| key.slot).collect() }
 }
 
+/// The slot of a key to make at once, because none of use is active.
+fn missing<K>(keys: &[Slotted<K>], of_use: impl Fn(&K) -> bool, now: Timestamp) -> Option<u32> {
+    let is_there = keys.iter().any(|key| key.active_from <= now && of_use(&key.key));
+    (!is_there).then(|| keys.iter().map(|key| key.slot).max().map_or(1, |slot| slot.saturating_add(1)))
+}
+
 impl KeyRing {
+    /// Makes keys where there is none to sign with, and nothing else. Run by several at the same moment, one key comes to
+    /// be: a slot is filled once.
+    pub async fn fill(&self, schedule: &Schedule, now: Timestamp) -> Result<Rotated, KeyError> {
+        let mut rotated = Rotated::default();
+        let times = self.store.find_key_times().await?;
+        if let Some(slot) = missing(&times.macs, |()| true, now) {
+            self.create_mac_key(slot, now).await?;
+            rotated.created += 1;
+        }
+        let algorithm = schedule.signing_algorithm;
+        if let Some(slot) = missing(&times.signing, |of| *of == algorithm, now) {
+            self.create_signing_key(slot, now, algorithm).await?;
+            rotated.created += 1;
+        }
+        Ok(rotated)
+    }
+
     /// Makes new keys where the newest is old enough, or `at_once`, and deletes those that are spent. Run twice, it does
     /// nothing more: a new key's slot is decided by what lies in the table, and only one can be put there.
-    pub async fn rotate(&self, config: &Config, at_once: bool, now: Timestamp) -> Result<Rotated, KeyError> {
+    pub async fn rotate(&self, schedule: &Schedule, at_once: bool, now: Timestamp) -> Result<Rotated, KeyError> {
         let mut rotated = Rotated::default();
-        let lifetimes = &config.lifetimes;
+        let Schedule { rotation, lifetimes, signing_algorithm } = schedule;
         let times = self.store.find_key_times().await?;
 
         let access = lifetimes.browser.access.max(lifetimes.app.access);
-        let signs = |algorithm: &SigningAlgorithm| *algorithm == config.signing_algorithm;
-        let signing = plan(&times.signing, signs, config.key_rotation, access, at_once, now);
+        let signs = |algorithm: &SigningAlgorithm| algorithm == signing_algorithm;
+        let signing = plan(&times.signing, signs, *rotation, access, at_once, now);
         if let Some((slot, active_from)) = signing.create {
-            self.create_signing_key(slot, active_from).await?;
+            self.create_signing_key(slot, active_from, *signing_algorithm).await?;
             rotated.created += 1;
         }
         for slot in signing.delete {
@@ -84,7 +131,7 @@ impl KeyRing {
 
         // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
         let refresh = lifetimes.app.absolute.max(SIGNUP_LIFETIME);
-        let macs = plan(&times.macs, |()| true, config.key_rotation, refresh, at_once, now);
+        let macs = plan(&times.macs, |()| true, *rotation, refresh, at_once, now);
         if let Some((slot, active_from)) = macs.create {
             self.create_mac_key(slot, active_from).await?;
             rotated.created += 1;
@@ -128,6 +175,16 @@ mod tests {
         assert_eq!(planned(&[es256(1, 0)], true, 5), create(2, 5 + PUBLISHED_AHEAD));
         // The first one is made by whoever needs it.
         assert_eq!(planned(&[], true, 5), Plan::default());
+    }
+
+    #[test]
+    fn a_key_is_missing_where_none_can_sign() {
+        let es256_only = |algorithm: &SigningAlgorithm| *algorithm == SigningAlgorithm::Es256;
+        let missing = |keys: &[Slotted<SigningAlgorithm>], now| missing(keys, es256_only, Timestamp::from_unix(now));
+        assert_eq!(missing(&[], 5), Some(1));
+        assert_eq!(missing(&[es256(1, 0)], 5), None);
+        assert_eq!(missing(&[es256(3, 6)], 5), Some(4));
+        assert_eq!(missing(&[key(2, 0, SigningAlgorithm::Rs256)], 5), Some(3));
     }
 
     #[test]

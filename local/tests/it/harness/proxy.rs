@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use local::database::Database;
+use local::secret::Secret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,12 +73,18 @@ pub(crate) struct DynamoProxy {
 }
 
 impl DynamoProxy {
-    pub(crate) async fn start(database: &str) -> Self {
+    /// A proxy to a database, whose secret it holds: it takes any credentials, as an outside database does.
+    pub(crate) async fn start(database: &Database) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let state = Arc::new(Mutex::new(State::default()));
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
-        let upstream = Upstream { http, database: database.to_owned(), state: Arc::clone(&state) };
+        let upstream = Upstream {
+            http,
+            database: database.endpoint().to_owned(),
+            secret: database.secret().clone(),
+            state: Arc::clone(&state),
+        };
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let upstream = upstream.clone();
@@ -153,6 +161,7 @@ impl Drop for DynamoProxy {
 struct Upstream {
     http: reqwest::Client,
     database: String,
+    secret: Secret,
     state: Arc<Mutex<State>>,
 }
 
@@ -233,10 +242,11 @@ impl Upstream {
     }
 
     async fn forward(&self, headers: &[(String, String)], body: String) -> (u16, Vec<u8>) {
-        let mut request = self.http.post(&self.database).body(body);
+        let request = self.http.post(&self.database).body(body);
+        let mut request = request.header("x-amz-security-token", self.secret.reveal());
         for (name, value) in headers {
             let hop = ["host", "content-length", "connection", "transfer-encoding", "accept-encoding"];
-            if !hop.contains(&name.as_str()) {
+            if !hop.contains(&name.as_str()) && name != "x-amz-security-token" {
                 request = request.header(name, value);
             }
         }

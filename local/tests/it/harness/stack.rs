@@ -4,6 +4,7 @@ use local::database::Database;
 use local::{LocalStack, Options, Storage};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
+use shared::aws::Aws;
 use shared::clock::{Clock, Timestamp};
 
 use super::{Answer, AppSession, Client, DynamoProxy, Mail, Person};
@@ -37,7 +38,8 @@ impl Stack {
     /// A stack whose database the test can read.
     pub(crate) async fn with_database(parameters: &[(&str, &str)]) -> Self {
         let database = Database::start(None).await.expect("an embedded database");
-        let options = Options { dynamodb_endpoint: Some(database.endpoint().to_owned()), ..options(parameters) };
+        let (endpoint, secret) = (database.endpoint().to_owned(), database.secret().clone());
+        let options = Options { dynamodb_endpoint: Some(endpoint), secret, ..options(parameters) };
         Self::of(options, Some(database), None).await
     }
 
@@ -49,7 +51,7 @@ impl Stack {
     /// A stack of these options with a [`DynamoProxy`] between it and its database.
     pub(crate) async fn with_proxy_and_options(options: Options) -> Self {
         let database = Database::start(None).await.expect("an embedded database");
-        let proxy = DynamoProxy::start(database.endpoint()).await;
+        let proxy = DynamoProxy::start(&database).await;
         let options = Options { dynamodb_endpoint: Some(proxy.endpoint().to_owned()), ..options };
         Self::of(options, Some(database), Some(proxy)).await
     }
@@ -60,7 +62,8 @@ impl Stack {
         let endpoint = self.dynamodb().to_owned();
         let mut options = options(parameters);
         options.parameters.push(("ApiUrl".to_owned(), self.origin.clone()));
-        let options = Options { dynamodb_endpoint: Some(endpoint), clock: self.clock.clone(), ..options };
+        let (clock, secret) = (self.clock.clone(), self.local.secret().clone());
+        let options = Options { dynamodb_endpoint: Some(endpoint), secret, clock, ..options };
         Self::of(options, None, None).await
     }
 
@@ -88,12 +91,17 @@ impl Stack {
 
     /// Where the functions reach the database: through the proxy, if there is one.
     pub(crate) fn dynamodb(&self) -> &str {
-        self.proxy.as_ref().map_or_else(|| self.database(), DynamoProxy::endpoint)
+        self.proxy.as_ref().map_or_else(|| self.database().endpoint(), DynamoProxy::endpoint)
     }
 
-    /// The endpoint of the database that the test brought.
-    pub(crate) fn database(&self) -> &str {
-        self.database.as_ref().expect("a stack with a database").endpoint()
+    /// The database that the test brought.
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().expect("a stack with a database")
+    }
+
+    /// The database and SES, as the functions reach them.
+    pub(crate) fn aws(&self) -> Aws {
+        self.local.secret().aws(self.dynamodb(), self.local.lambda_endpoint(), self.local.ses_endpoint())
     }
 
     /// curl, or an app: no cookies, no `Origin`.

@@ -15,7 +15,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// A client of the database, of nobody.
 pub(crate) fn client(stack: &Stack) -> Client {
-    database::client(stack.database())
+    database::client(stack.database().endpoint(), stack.database().secret())
 }
 
 /// All items of a table.

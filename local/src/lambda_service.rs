@@ -1,0 +1,85 @@
+//! The Lambda service's `Invoke`, as far as functions call each other: synchronously, by name.
+//!
+//! The name of a function on this machine is its logical id in the template, as `!Ref` gives it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use crate::functions::Functions;
+use crate::secret::Secret;
+
+/// The endpoint. It answers nobody before it is told the functions, which need its address to be composed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LambdaService(Arc<OnceLock<Deployed>>);
+
+#[derive(Debug)]
+struct Deployed {
+    functions: Functions,
+    /// Folders by the name of their function.
+    folders: BTreeMap<String, String>,
+}
+
+impl LambdaService {
+    /// From now on it invokes these functions, found by name in `folders`.
+    pub(crate) fn deploy(&self, functions: Functions, folders: BTreeMap<String, String>) {
+        let _ = self.0.set(Deployed { functions, folders });
+    }
+
+    /// Listens for the secret's holders at an address, until the returned handle is aborted.
+    pub(crate) async fn serve(
+        &self,
+        address: SocketAddr,
+        secret: &Secret,
+    ) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let router =
+            Router::new().route("/2015-03-31/functions/{name}/invocations", post(invoke)).with_state(self.clone());
+        let router = secret.guard(router, address);
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the Lambda endpoint stopped");
+            }
+        });
+        Ok((format!("http://{address}"), task))
+    }
+}
+
+async fn invoke(
+    State(service): State<LambdaService>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Response {
+    let refused = |status: StatusCode, code: &'static str, message: String| {
+        (status, [("x-amzn-errortype", code)], axum::Json(json!({"Message": message}))).into_response()
+    };
+    if headers.get("x-amz-invocation-type").is_some_and(|invocation| invocation != "RequestResponse") {
+        let message = "functions are invoked synchronously here".to_owned();
+        return refused(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message);
+    }
+    let Some((deployed, folder)) = service.0.get().and_then(|all| Some((all, all.folders.get(&name)?))) else {
+        return refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", format!("Function not found: {name}"));
+    };
+    let event = if payload.is_empty() { Ok(json!({})) } else { serde_json::from_slice::<Value>(&payload) };
+    let Ok(event) = event else {
+        let message = "Could not parse request body into json".to_owned();
+        return refused(StatusCode::BAD_REQUEST, "InvalidRequestContentException", message);
+    };
+    match deployed.functions.invoke(folder, event).await {
+        Ok(answer) => (StatusCode::OK, axum::Json(answer)).into_response(),
+        Err(error) => {
+            let answer = json!({"errorType": "FunctionError", "errorMessage": error.to_string()});
+            (StatusCode::OK, [("x-amz-function-error", "Unhandled")], axum::Json(answer)).into_response()
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What every request meets before and after its handler: where the API is, the check of its origin, the log's span, and
+//! what every answer carries.
+
+use std::future::Future;
+use std::time::Duration;
+
+use lambda_http::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
+use tracing::Span;
+
+use super::cookies::Cookies;
+use super::credentials::Inbound;
+use super::{Code, Problem, Response, csrf};
+use crate::config::{Api, ConfigError, Environment};
+use crate::telemetry::SecurityEvent;
+
+/// How long a handler may take. A function is stopped after ten seconds, and API Gateway waits for thirty: whatever AWS
+/// does, the answer is a problem document before that.
+pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Longest `User-Agent` in a log line, in bytes.
+const MAX_LOGGED_USER_AGENT: usize = 256;
+
+/// What every answer carries unless it has another value already. JSON needs nothing from anywhere.
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+];
+
+/// What the requests of a function have in common.
+#[derive(Clone, Debug)]
+pub struct HttpContext {
+    /// Where the API is, and which pages meet it.
+    pub api: Api,
+    /// Whether log lines hold source address and user agent.
+    log_client_address: bool,
+}
+
+impl HttpContext {
+    /// Reads the settings.
+    pub fn from_env(environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(Self { api: environment.api()?, log_client_address: environment.log_client_address()? })
+    }
+
+    /// Whether a request comes from where it may.
+    pub fn check_origin(&self, request: &Request, inbound: &Inbound) -> Result<(), Problem> {
+        let own = inbound.api_url.origin();
+        let (method, headers) = (request.method(), request.headers());
+        if csrf::is_allowed(method, headers, inbound.has_cookies(), own, &self.api.allowed_origins) {
+            Ok(())
+        } else {
+            SecurityEvent::OriginRejected.log();
+            Err(Problem::new(Code::CsrfRejected))
+        }
+    }
+
+    /// The span of a request: every log line within it names the request, and its client where the operator wants that.
+    pub fn span(&self, request: &Request) -> Span {
+        let source_ip = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+            _ => None,
+        };
+        let user_agent = request.headers().get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
+        self.span_of(&request_id(request), source_ip, user_agent)
+    }
+
+    /// The span of a request of this id, from this address, by this user agent.
+    pub fn span_of(&self, request_id: &str, source_ip: Option<&str>, user_agent: &[u8]) -> Span {
+        let user_agent = self.log_client_address.then(|| {
+            let text = String::from_utf8_lossy(user_agent);
+            text[..text.floor_char_boundary(MAX_LOGGED_USER_AGENT)].to_owned()
+        });
+        let source_ip = source_ip.filter(|_| self.log_client_address);
+        tracing::info_span!("request", request_id, source_ip, user_agent)
+    }
+
+    /// What the handler answers, or `unavailable` when it takes longer than [`HANDLER_TIMEOUT`].
+    pub async fn within_timeout<T>(&self, handler: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        match tokio::time::timeout(HANDLER_TIMEOUT, handler).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => Err(Problem::new(Code::Unavailable).caused_by(elapsed)),
+        }
+    }
+
+    /// The answer to a request that failed. A server error is logged, once, here.
+    pub fn problem_response(&self, problem: Problem, inbound: Option<&Inbound>, request: &str) -> Response {
+        if problem.code().status().is_server_error() {
+            tracing::error!(code = problem.code().as_str(), causes = problem.causes(), "request failed");
+        }
+        let clears_cookies = problem.clears_cookies();
+        let mut response = problem.into_response(request);
+        if let Some(inbound) = inbound.filter(|inbound| clears_cookies && inbound.has_cookies()) {
+            Cookies::new(&self.api, &inbound.api_url).clear_all(&mut response);
+        }
+        response
+    }
+
+    /// Adds what every answer carries.
+    pub fn complete(&self, response: &mut Response, is_https: bool) {
+        let headers = response.headers_mut();
+        for (name, value) in HEADERS {
+            headers.entry(name).or_insert(value);
+        }
+        if is_https {
+            let two_years = HeaderValue::from_static("max-age=63072000");
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(two_years);
+        }
+    }
+}
+
+/// API Gateway's identifier of the request, which clients see in 5xx answers.
+pub fn request_id(request: &Request) -> String {
+    let from_gateway = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone(),
+        _ => None,
+    };
+    from_gateway.or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone())).unwrap_or_default()
+}
