@@ -25,7 +25,7 @@ pub(crate) fn half_width(c: char) -> char {
     }
 }
 
-/// The zero of each run of ten decimal digits (General_Category Nd, Unicode 17).
+/// The zero of each run of ten decimal digits (`General_Category` Nd, Unicode 17).
 const ZEROS: [char; 77] = [
     '\u{30}',
     '\u{660}',

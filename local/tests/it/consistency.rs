@@ -279,7 +279,7 @@ fn no_environment_and_no_time_but_by_their_doors() {
 }
 
 /// Values of the template's parameters that its patterns take.
-const TAKEN: [(&str, &str); 39] = [
+const TAKEN: [(&str, &str); 40] = [
     ("AppUrl", "https://app.example.com"),
     ("AppUrl", "https://app.example.com/#/welcome?from=%EA%B0%80"),
     ("AppUrl", "http://localhost:80/100%"),

@@ -81,9 +81,9 @@ impl SignupSecret {
     }
 
     /// Reads what [`expose`](Self::expose) writes. What mail programs and people add around it (a space, the end of
-    /// `<…>`, a full stop) is passed over.
+    /// `<…>`, a full stop) is passed over; not base64's padding, which is another spelling of the same.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'));
+        let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '='));
         let bytes: [u8; 40] = base64url::decode_array(text)?;
         let (key_id, rest) = bytes.split_at(8);
         let (pending_id, secret) = rest.split_at(16);
@@ -332,7 +332,7 @@ mod tests {
         ] {
             assert_eq!(SignupSecret::parse(&pasted), Some(secret.clone()), "{pasted:?}");
         }
-        for other in [format!("{text}A"), format!("{} {}", &text[..9], &text[9..])] {
+        for other in [format!("{text}A"), format!("{text}="), format!("{} {}", &text[..9], &text[9..])] {
             assert_eq!(SignupSecret::parse(&other), None, "{other:?}");
         }
     }

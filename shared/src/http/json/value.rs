@@ -165,7 +165,7 @@ impl de::Error for Error {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Value {
+impl IntoDeserializer<'_, Error> for Value {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -179,7 +179,7 @@ struct Field {
     value: Value,
 }
 
-impl<'de> IntoDeserializer<'de, Error> for Field {
+impl IntoDeserializer<'_, Error> for Field {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
