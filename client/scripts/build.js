@@ -10,23 +10,29 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const out = process.argv[2] ?? 'dist';
 
 mkdirSync(out, { recursive: true });
-await build({
-  entryPoints: [join(root, 'src/latchkey.ts')],
-  outfile: join(out, 'latchkey.js'),
-  bundle: true,
-  minify: true,
-  format: 'esm',
-  target: 'es2022',
-  legalComments: 'none',
-});
+for (const name of ['latchkey', 'native']) {
+  await build({
+    entryPoints: [join(root, `src/${name}.ts`)],
+    outfile: join(out, `${name}.js`),
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    legalComments: 'none',
+  });
+}
 
 // One file of types: the contract, and the one function.
 const types = mkdtempSync(join(tmpdir(), 'latchkey-types-'));
 const tsc = join(root, 'node_modules/typescript/bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', types], { stdio: 'inherit' });
 const api = readFileSync(join(types, 'api.d.ts'), 'utf8');
-const createClient = 'export declare function createClient(options: Options): Client;\n';
-if (!readFileSync(join(types, 'client.d.ts'), 'utf8').includes(createClient))
-  throw new Error('createClient has changed');
-writeFileSync(join(out, 'latchkey.d.ts'), `${api}/** Makes a client. One for each page, or app. */\n${createClient}`);
+const createClient =
+  '/** Makes a client. One for each page, or app. */\n' +
+  'export declare function createClient(options: Options): Client;\n';
+for (const name of ['latchkey', 'native']) {
+  if (!readFileSync(join(types, `${name}.d.ts`), 'utf8').includes(createClient))
+    throw new Error(`createClient has changed in ${name}`);
+}
+writeFileSync(join(out, 'latchkey.d.ts'), api + createClient);
 rmSync(types, { recursive: true });

@@ -120,14 +120,18 @@ export interface Platform {
   random(): number;
   /** 128 random bits or more, as 22 to 255 plain characters, for a refresh's `Idempotency-Key`. */
   key(): string;
-  /** Web Locks. Without them: a lock in this process alone. */
+  /** Web Locks. Without them: a lock in this process alone. One of your own may leave `signal` alone. */
   locks: {
-    request<T>(name: string, options: { mode: 'shared' | 'exclusive' }, callback: () => Promise<T>): Promise<T>;
+    request<T>(
+      name: string,
+      options: { mode: 'shared' | 'exclusive'; signal?: AbortSignal },
+      callback: () => Promise<T>,
+    ): Promise<T>;
   };
   /** A BroadcastChannel, to tell the other tabs. */
-  channel?(name: string): { postMessage(message: unknown): void; onmessage: any; close(): void };
-  /** localStorage. */
-  storage?: Pick<Storage, 'getItem' | 'setItem'>;
+  channel?(name: string): { postMessage(message: unknown): void; onmessage: any; close(): void; unref?(): void };
+  /** localStorage, or what is in its place. */
+  storage?: Pick<Storage, 'getItem' | 'setItem'> | null;
   /** Listens to the page, and returns what stops it. */
   listen(type: string, handler: (event: any) => void): () => void;
   /** Whether the person may be looking. */
@@ -142,7 +146,9 @@ export interface Options {
   store?: TokenStore;
   /** Called once for each session that ends, in every tab: the place for the redirect to the login page. */
   onSignedOut?(reason: SignedOutReason): void;
-  /** Milliseconds to wait for an answer; 30000 if not given. */
+  /** Called when somebody has signed in in another tab, while nobody was in this one: the place to call `me`. */
+  onSignedIn?(): void;
+  /** Milliseconds to wait for an answer, and before that for the other tabs; 30000 if not given. */
   timeout?: number;
   platform?: Partial<Platform>;
 }

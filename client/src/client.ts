@@ -3,41 +3,16 @@
 import {
   LatchkeyError,
   type Client,
-  type Kind,
   type Options,
+  type Platform,
   type SignedIn,
   type SignedOutReason,
   type Verification,
 } from './api.js';
 import { exchange, problemIn, read as readAnswer } from './http.js';
-import { defaults } from './platform.js';
+import { createLock, lost, type IsLost } from './lock.js';
+import { createStore, safely, type Entry } from './store.js';
 import { createTimer } from './timer.js';
-
-/**
- * What the store holds: one value, replaced in one step, by whoever has the lock alone.
- *
- * Browsers keep a copy of the storage in each process and bring it up to date a moment later, so that a tab which waited
- * for the lock may read the value before. It refreshes or signs out once more then, which costs a request and nothing
- * else.
- *
- * The pending key belongs to the refresh from this `n` and leaves with it. `n` stands for the session's generation,
- * which no script can see in a cookie; it rises with each stored answer, across sessions too.
- */
-export interface Entry {
-  n: number;
-  id?: string;
-  user?: string;
-  kind?: Kind;
-  /** Seconds that a token of this session lives, when the session's own end does not cut it short. */
-  life?: number;
-  /** An app's tokens. */
-  access?: string;
-  refresh?: string;
-  /** The `Idempotency-Key` of a refresh that is not answered yet. */
-  key?: string;
-  /** Nobody is signed in, and why. */
-  out?: SignedOutReason;
-}
 
 /** What a refused refresh says of the session. Nothing else ends one. */
 const ENDS: Record<string, SignedOutReason> = {
@@ -52,73 +27,90 @@ const TRIES = 3;
 /** Milliseconds for one try. Everybody waits for it, and giving up early costs nothing: the key repeats it. */
 const PATIENCE = 10_000;
 
-export function createClient(options: Options): Client {
-  const platform = { ...defaults(), ...options.platform };
+/** What one tab tells the others. */
+interface News {
+  n: number;
+  expiresIn?: number;
+  isLast?: boolean;
+  /** What the storage refused. */
+  text?: string;
+}
+
+/** `here` is the page's URL, where there is a page. */
+export function clientOn(defaults: Platform, here: string | undefined, options: Options): Client {
+  const platform: Platform = { ...defaults, ...options.platform };
+  if (!options.platform?.key && typeof globalThis.crypto?.getRandomValues !== 'function') {
+    throw new TypeError('no crypto.getRandomValues: load a polyfill first, or give `platform.key`');
+  }
   const { now } = platform;
-  const base = new URL(options.api || '/', globalThis.location?.href).href.replace(/\/+$/, '');
+  const base = baseOf(options.api, here);
   const app = options.store;
   const name = (app ? 'latchkey-app:' : 'latchkey:') + base;
-  const timeout = options.timeout ?? 30_000;
-  const channel = platform.channel?.(name);
-  let memory: string | null = null;
+  // Longer than engines can count, it would end at once.
+  const timeout = Math.min(options.timeout ?? 30_000, 2 ** 30);
+  const storage = safely(platform.storage);
+  const channel = openChannel(platform, name);
+  const store = createStore(app, storage, name, (text) => tell({ n: NaN, text }));
 
   /** The session that this tab acts for. */
   let tab: Entry | undefined;
   /** Once signed out, this tab takes up no session until it is told to: its page may still show the last person's. */
   let detached = false;
+  /** The session that was last seen in the store; `undefined`: nobody has looked yet. */
+  let seen: string | undefined;
   let renewing: { n: number; done: Promise<boolean> } | undefined;
 
   const sleep = (milliseconds: number) => new Promise<void>((resolve) => platform.setTimeout(resolve, milliseconds));
 
-  /** Requests share the lock, so that none is in flight while somebody changes the cookies or the store. */
-  const lock = <T>(mode: 'shared' | 'exclusive', callback: () => Promise<T>) =>
-    platform.locks.request(name, { mode }, callback);
+  /**
+   * Requests share the lock, so that none is in flight while somebody changes the cookies or the store. Without a store
+   * that all tabs see, the pending key of a lost holder is lost with it, and nobody may take the lock over.
+   */
+  const shared = app || !platform.storage ? undefined : storage;
+  const { hold: lock, stop: stopLock } = createLock(platform, name, timeout, shared);
+
+  function tell(news: News) {
+    try {
+      channel?.postMessage(news);
+    } catch {
+      // Then the other tabs learn from the store.
+    }
+  }
 
   // ------------------------------------------------------------------------------------------------- The store
 
   async function load(): Promise<Entry> {
-    let text = memory;
-    if (app) text = await app.get();
-    else if (platform.storage) text = platform.storage.getItem(name);
-    const entry = parse(text);
+    const entry = await store.load();
     notice(entry);
     return entry;
   }
 
   async function save(entry: Entry) {
-    const text = JSON.stringify(entry);
-    if (app) await app.set(text);
-    else if (platform.storage) platform.storage.setItem(name, text);
-    else memory = text;
+    await store.save(entry);
     notice(entry);
-  }
-
-  /** What cannot be read is as good as lost; the server decides then. */
-  function parse(text: string | null): Entry {
-    try {
-      return JSON.parse(text ?? '') ?? { n: 0 };
-    } catch {
-      return { n: 0 };
-    }
   }
 
   /** Compares what the store holds with what this tab acts for. */
   function notice(entry: Entry) {
-    if (tab && entry.id && (entry.out || entry.user !== tab.user)) {
+    const isNew = seen !== undefined && seen !== entry.id;
+    seen = entry.id ?? '';
+    if (tab && (entry.out || (entry.id && entry.user !== tab.user))) {
       tab = undefined;
       detached = true;
       timer.arm();
       void Promise.resolve(entry.out ?? 'replaced').then(options.onSignedOut);
-    } else if (entry.id && !entry.out && !detached) {
+    } else if (entry.id && !entry.out) {
       const known = tab;
-      tab = entry;
-      if (known?.n !== entry.n) timer.forget();
-      if (!known) timer.arm();
+      if (!detached) tab = entry;
+      if (tab && (known?.n !== entry.n || known.id !== entry.id)) timer.forget();
+      if (!known) {
+        timer.arm();
+        if (isNew) void Promise.resolve().then(options.onSignedIn);
+      }
     }
   }
 
-  const announce = ({ n }: Entry, expiresIn?: number, isLast?: boolean) =>
-    channel?.postMessage({ n, expiresIn, isLast });
+  const announce = ({ n }: Entry, expiresIn?: number, isLast?: boolean) => tell({ n, expiresIn, isLast });
 
   /** Stores a session response, and clears the pending key with it. */
   async function accept(answer: any, before: Entry, sentAt: number, isSignIn = false): Promise<SignedIn> {
@@ -139,6 +131,8 @@ export function createClient(options: Options): Client {
       access: token.access,
       refresh: token.refresh,
     };
+    // This tab's own doing is no news for it.
+    seen = session.id;
     await save(entry);
     if (isSignIn) {
       detached = false;
@@ -166,6 +160,7 @@ export function createClient(options: Options): Client {
     path: string,
     body?: object,
     headers: Record<string, string | undefined> = {},
+    isLost?: IsLost,
     patience = timeout,
   ) {
     const sent: Record<string, string> = body ? { 'content-type': 'application/json' } : {};
@@ -177,6 +172,7 @@ export function createClient(options: Options): Client {
       credentials: app ? 'omit' : 'include',
       cache: 'no-store',
     };
+    if (isLost?.()) throw lost();
     try {
       return await exchange(platform, base + path, init, patience, readAnswer);
     } catch (error) {
@@ -194,10 +190,11 @@ export function createClient(options: Options): Client {
       const headers = new Headers(init.headers);
       if (app && entry.access && !detached) headers.set('authorization', 'Bearer ' + entry.access);
       const credentials = app || detached ? 'omit' : 'include';
-      const response = await exchange(platform, url, { ...init, headers, credentials }, timeout, (answer) => answer);
+      const sent = { ...init, headers, credentials } as const;
+      const response = await exchange(platform, url, sent, timeout, (answer) => answer);
       return { response, entry };
     };
-    return app ? request() : lock('shared', request);
+    return app ? request() : lock('shared', request, init.signal);
   }
 
   /** Sends it, and once more if that takes a refresh. */
@@ -207,8 +204,10 @@ export function createClient(options: Options): Client {
     if (tab && timer.isExpired()) await renew(tab.n);
     const first = await send(url, init);
     if (detached || first.entry.out || !(await isRenewedFor(first.response, first.entry.n, path))) return first;
-    const isStream = typeof ReadableStream === 'function' && init.body instanceof ReadableStream;
-    return isStream ? first : send(url, init);
+    // What was read once cannot be sent again: streams of browsers, of Node, and generators.
+    const body = Object(init.body);
+    const isUsedUp = typeof body.getReader === 'function' || Symbol.asyncIterator in body;
+    return isUsedUp ? first : send(url, init);
   }
 
   /** Whether there is a newer token than that of `n`, with which an answer may be another. */
@@ -216,7 +215,7 @@ export function createClient(options: Options): Client {
     const { status } = response;
     if (status !== 401 && status !== 403) return false;
     const { code } = await problemIn(response.clone());
-    if (code) return status === 401 && code in ENDS && renew(n);
+    if (code) return status === 401 && code in ENDS && renew(n, code);
     // The gateway's own 401 and 403 do not say why. `me` knows whether it is the token.
     if (path === '/me' || !tab) return false;
     await sendFresh('/me');
@@ -225,13 +224,16 @@ export function createClient(options: Options): Client {
 
   // ----------------------------------------------------------------------------------------------- The session
 
-  /** Refreshes from `n`, unless somebody has done so. `false`: nobody is signed in. */
-  function renew(n: number): Promise<boolean> {
+  /**
+   * Refreshes from `n`, unless somebody has done so; `because` of that code, in an answer to a request of `n`. `false`:
+   * nobody is signed in.
+   */
+  function renew(n: number, because?: string): Promise<boolean> {
     if (renewing?.n === n) return renewing.done;
-    const done = lock('exclusive', async () => {
+    const done = lock('exclusive', async (isLost) => {
       const entry = await load();
       if (detached || entry.out) return false;
-      return entry.n !== n || rotate(entry);
+      return (entry.n !== n && !!entry.id) || rotate(entry, isLost, because);
     }).finally(() => {
       if (renewing?.done === done) renewing = undefined;
     });
@@ -240,23 +242,27 @@ export function createClient(options: Options): Client {
   }
 
   /** Refreshes, with the lock held. An attempt is answered or aborted before the next one. */
-  async function rotate(entry: Entry): Promise<boolean> {
+  async function rotate(entry: Entry, isLost: IsLost, because?: string): Promise<boolean> {
     // A key from the store may have been sent by a tab that was closed before it could store the answer.
     let isSent = !!entry.key;
+    // Where there is no lock for all who share the store, or this tab was suspended and has lost it, somebody may have
+    // been faster: this attempt is none any more, and its answer a late one.
+    const isLate = (latest: Entry) => isLost() || !isSame(latest, entry);
     for (let attempt = 1; ; attempt++) {
+      if (isLost()) throw lost();
       if (!entry.key) await save((entry = { ...entry, key: platform.key() }));
       const sentAt = now();
       let answer;
       let problem: LatchkeyError | undefined;
       try {
         const key = { 'idempotency-key': entry.key };
-        answer = await call('POST', '/refresh', app && { refresh: entry.refresh }, key, Math.min(timeout, PATIENCE));
+        const patience = Math.min(timeout, PATIENCE);
+        answer = await call('POST', '/refresh', app && { refresh: entry.refresh }, key, isLost, patience);
       } catch (error) {
         problem = error as LatchkeyError;
       }
-      // Where there is no lock for all who share the store, somebody may have been faster: this answer is a late one.
-      const latest = await load();
-      if (latest.n !== entry.n) return !latest.out && !detached;
+      let latest = await load();
+      if (isLate(latest)) return !latest.out && !detached;
       if (!problem) {
         await accept(answer, entry, sentAt);
         return !!tab;
@@ -264,7 +270,8 @@ export function createClient(options: Options): Client {
       const { code, status } = problem;
       const reason = status === 401 && ENDS[code];
       if (reason) {
-        await end(entry, reason);
+        // Whoever told of reuse has ended the session; the refresh finds it gone.
+        await end(entry, because === 'token_reused' && code === 'session_ended' ? ENDS[because]! : reason);
         return false;
       }
       if (code === 'invalid_request' && isSent && attempt < TRIES) {
@@ -278,11 +285,13 @@ export function createClient(options: Options): Client {
       isSent = true;
       const pause = problem.retryAfter ? Math.min(problem.retryAfter, 5) * 1000 : 250 * 2 ** attempt;
       await sleep(pause * (1 + platform.random() / 2));
+      latest = await load();
+      if (isLate(latest)) return !latest.out && !detached;
     }
   }
 
   function signIn(path: string, body: object): Promise<SignedIn> {
-    return lock('exclusive', async () => {
+    return lock('exclusive', async (isLost) => {
       const before = await load();
       timer.active();
       const sentAt = now();
@@ -294,38 +303,41 @@ export function createClient(options: Options): Client {
           // The server ends the session that the request came with.
           authorization: before.access && 'Bearer ' + before.access,
         },
+        isLost,
       );
+      if (isLost()) throw lost();
       return accept(answer, before, sentAt, true);
     });
   }
 
   function logout({ everywhere = false } = {}): Promise<void> {
-    return lock('exclusive', async () => {
+    return lock('exclusive', async (isLost) => {
       let entry = await load();
-      const post = () => call('POST', '/logout', { everywhere, refresh: entry.refresh });
+      const post = () => call('POST', '/logout', { everywhere, refresh: entry.refresh }, {}, isLost);
       try {
         await post();
       } catch (error) {
         if ((error as LatchkeyError).status !== 401) throw error;
         if (everywhere) {
           // It takes the current token.
-          if (!(await rotate(entry))) throw error;
+          if (!(await rotate(entry, isLost))) throw error;
           entry = await load();
           await post();
         }
       }
+      if (isLost()) throw lost();
       await end(entry, 'logged_out');
     });
   }
 
   async function signOutIdle(isStillIdle: () => boolean) {
     const before = tab;
-    await lock('exclusive', async () => {
+    await lock('exclusive', async (isLost) => {
       const entry = await load();
       if (!tab || entry.n !== before?.n || !isStillIdle()) return;
       // If this fails, the cookie lives on for the rest of its life, unless `me` meets it before.
-      await call('POST', '/logout', {}).catch(() => {});
-      await end(entry, 'idle');
+      await call('POST', '/logout', {}, {}, isLost).catch(() => {});
+      if (!isLost()) await end(entry, 'idle');
     });
   }
 
@@ -336,20 +348,22 @@ export function createClient(options: Options): Client {
       const { response, entry } = await sendFresh('/me').catch((error) => {
         throw asProblem(error);
       });
-      if (response.status === 401) return null;
+      // Nothing but Latchkey's own word for it says that nobody is signed in.
+      if (response.status === 401 && (await problemIn(response.clone())).code in ENDS) return null;
       const { user, session }: SignedIn = await readAnswer(response).catch((error) => {
         throw asProblem(error);
       });
       if (!app && (session.id !== entry.id || entry.out)) {
         // The cookies are of a session that this client did not begin (the mailed link's page did), or did not end.
-        const isSettled = await lock('exclusive', async () => {
+        const isSettled = await lock('exclusive', async (isLost) => {
           const latest = await load();
           if (latest.n !== entry.n) return false;
           if (latest.out === 'idle' && latest.id === session.id) {
-            await call('POST', '/logout', {});
+            await call('POST', '/logout', {}, {}, isLost);
             return true;
           }
           const found: Entry = { n: latest.n + 1, id: session.id, user: user.id, kind: session.kind };
+          seen = found.id;
           await save(found);
           announce(found);
           return true;
@@ -370,7 +384,7 @@ export function createClient(options: Options): Client {
     }
   };
 
-  const timer = createTimer(platform, name, {
+  const timer = createTimer(platform, storage, name, {
     session: () => tab,
     look: load,
     refresh: async () => tab && renew(tab.n),
@@ -378,13 +392,15 @@ export function createClient(options: Options): Client {
     signOutIdle,
   });
   if (channel) {
-    channel.onmessage = ({ data }: MessageEvent<{ n: number; expiresIn?: number; isLast?: boolean }>) =>
+    channel.onmessage = ({ data }: { data: News }) => {
+      if (data.text) store.keep(data.text);
       load().then(
         ({ n }) => {
           if (tab && n === data.n && data.expiresIn) timer.heard(data.expiresIn, !!data.isLast);
         },
         () => {},
       );
+    };
   }
   void load().catch(() => {});
 
@@ -405,7 +421,32 @@ export function createClient(options: Options): Client {
       tab = undefined;
       detached = true;
       timer.stop();
-      channel?.close();
+      stopLock();
+      try {
+        channel?.close();
+      } catch {
+        // It was none.
+      }
     },
   };
+}
+
+const isSame = (one: Entry, other: Entry) => one.n === other.n && one.id === other.id && one.key === other.key;
+
+/** The API's URL without a slash at its end. A server that renders a page does not know where that will be. */
+function baseOf(api: string, here: string | undefined): string {
+  const url = !here && /^(\/|$)/.test(api ?? '') ? (api ?? '') : new URL(api || '/', here).href;
+  return url.replace(/\/+$/, '');
+}
+
+function openChannel(platform: Platform, name: string) {
+  try {
+    const channel = platform.channel?.(name);
+    // A process of Node is not kept running for it.
+    channel?.unref?.();
+    return channel;
+  } catch {
+    // A page may be kept from it.
+    return undefined;
+  }
 }

@@ -59,5 +59,6 @@ export async function exchange<T>(
     return await Promise.race([platform.fetch(url, { ...init, signal: abort.signal }).then(use), late]);
   } finally {
     platform.clearTimeout(timer);
+    signal?.removeEventListener('abort', cancel);
   }
 }

@@ -16,15 +16,8 @@ export function processLocks(): Platform['locks'] {
   };
 }
 
-/** The defaults, of whatever is there. */
-export function defaults(): Platform {
-  const { document, navigator } = globalThis;
-  let storage: Storage | undefined;
-  try {
-    storage = globalThis.localStorage;
-  } catch {
-    // A page may be kept from its storage.
-  }
+/** What every engine has, React Native's too; nothing here asks for a browser. */
+export function anywhere(): Platform {
   return {
     fetch: (url, init) => fetch(url, init),
     now: () => performance.now(),
@@ -34,14 +27,54 @@ export function defaults(): Platform {
     random: () => Math.random(),
     key: () =>
       Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join(''),
-    locks: (navigator?.locks as Platform['locks'] | undefined) ?? processLocks(),
+    locks: processLocks(),
+    listen: () => () => {},
+    visible: () => true,
+  };
+}
+
+/** What a browser adds, as far as it is there: servers render pages, too. */
+export function browser(): Platform {
+  const { document, navigator } = globalThis;
+  const here = anywhere();
+  return {
+    ...here,
+    locks: navigator?.locks ? webLocks(navigator.locks, here.locks) : here.locks,
     channel: typeof BroadcastChannel === 'function' ? (name) => new BroadcastChannel(name) : undefined,
-    storage,
+    storage: localStorageIfAny(),
     listen(type, handler) {
       if (!document) return () => {};
       addEventListener(type, handler, { capture: true, passive: true });
       return () => removeEventListener(type, handler, { capture: true });
     },
     visible: () => document?.visibilityState !== 'hidden',
+  };
+}
+
+function localStorageIfAny(): Storage | undefined {
+  try {
+    return globalThis.localStorage;
+  } catch {
+    // A page may be kept from its storage.
+    return undefined;
+  }
+}
+
+/** A page that is kept from its storage is kept from the locks, too, and shares its session with nobody. */
+function webLocks(locks: LockManager, otherwise: Platform['locks']): Platform['locks'] {
+  return {
+    async request(name, options, callback) {
+      let isGranted = false;
+      const run = () => {
+        isGranted = true;
+        return callback();
+      };
+      try {
+        return await locks.request(name, options, run);
+      } catch (error) {
+        if (isGranted || (error as Error).name !== 'SecurityError') throw error;
+        return otherwise.request(name, options, callback);
+      }
+    },
   };
 }

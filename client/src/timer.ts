@@ -7,7 +7,7 @@
  */
 
 import type { Platform } from './api.js';
-import type { Entry } from './client.js';
+import type { Entry, SafeStorage } from './store.js';
 
 /** Signs of a person. */
 const ACTIVITY = ['pointerdown', 'pointermove', 'keydown', 'wheel'];
@@ -18,6 +18,7 @@ const JUMP = 5_000;
 
 export function createTimer(
   platform: Platform,
+  storage: SafeStorage,
   name: string,
   does: {
     /** The session that this tab acts for. */
@@ -29,7 +30,7 @@ export function createTimer(
     signOutIdle(isStillIdle: () => boolean): Promise<unknown>;
   },
 ) {
-  const { now, storage } = platform;
+  const { now } = platform;
   const beatName = name + ':active';
   const drift = () => platform.date() - now();
 
@@ -41,8 +42,10 @@ export function createTimer(
   /** Whether to ask the server before trusting this tab's own reckoning. */
   let unsure = true;
   let failures = 0;
+  /** What failed is not tried again before. */
+  let pausedUntil = -Infinity;
   let lastDrift = drift();
-  let beat = storage?.getItem(beatName);
+  let beat = storage.get(beatName);
   let beatAt = -Infinity;
   let timer: unknown;
   let ticking = false;
@@ -52,8 +55,9 @@ export function createTimer(
 
   /** A counter rather than a time tells tabs of activity, also those that were frozen when it happened. */
   function someoneWasActive() {
-    const latest = storage?.getItem(beatName);
-    if (latest === beat) return false;
+    const latest = storage.get(beatName);
+    // A storage that was emptied tells nothing.
+    if (latest === null || latest === beat) return false;
     beat = latest;
     lastActive = now();
     return true;
@@ -66,8 +70,11 @@ export function createTimer(
     const due = [idleAt(session)];
     if (refreshAt !== undefined && (refreshAt > now() || lastActive > renewedAt)) due.push(refreshAt);
     if (session.kind === 'browser') due.push(now() + (unsure && platform.visible() && !failures ? 1000 : LOOK));
-    const next = Math.min(...due);
-    if (next < Infinity) timer = platform.setTimeout(tick, Math.min(Math.max(next - now(), 50), 2 ** 30));
+    const next = Math.max(Math.min(...due), pausedUntil);
+    if (next === Infinity) return;
+    timer = platform.setTimeout(tick, Math.min(Math.max(next - now(), 50), 2 ** 30));
+    // A process of Node is not kept running for it.
+    (timer as { unref?(): void })?.unref?.();
   }
 
   async function tick() {
@@ -81,13 +88,23 @@ export function createTimer(
       if (Math.abs(latestDrift - lastDrift) > JUMP) forget();
       lastDrift = latestDrift;
       const isIdle = () => !someoneWasActive() && now() >= idleAt(session);
-      if (isIdle()) await does.signOutIdle(isIdle);
-      else if (unsure && session.kind === 'browser' && platform.visible()) await does.ask();
-      else if (refreshAt !== undefined && now() >= refreshAt && lastActive > renewedAt) await does.refresh();
+      const isToAsk = () => unsure && session.kind === 'browser' && platform.visible();
+      const isToRefresh = () => refreshAt !== undefined && now() >= refreshAt && lastActive > renewedAt;
+      let isStillDue = () => false;
+      if (isIdle()) {
+        await does.signOutIdle((isStillDue = isIdle));
+      } else if (isToAsk()) {
+        isStillDue = isToAsk;
+        await does.ask();
+      } else if (isToRefresh()) {
+        isStillDue = isToRefresh;
+        await does.refresh();
+      }
+      if (does.session()?.n === session.n && isStillDue()) throw new Error('it had no effect');
     } catch {
-      // Network faults sign nobody out: later, or when the device is online again.
+      // Network faults sign nobody out: later, or when the device is online again. Nothing is repeated without a pause.
       failures++;
-      refreshAt = now() + Math.min(1000 * 2 ** failures, LOOK) * (0.5 + platform.random() / 2);
+      refreshAt = pausedUntil = now() + Math.min(1000 * 2 ** failures, LOOK) * (0.5 + platform.random() / 2);
     } finally {
       ticking = false;
       arm();
@@ -113,11 +130,7 @@ export function createTimer(
     lastActive = now();
     if (lastActive - beatAt >= 1000) {
       beatAt = lastActive;
-      try {
-        storage?.setItem(beatName, (beat = String(platform.random())));
-      } catch {
-        // A full storage only keeps the other tabs from hearing of it.
-      }
+      storage.set(beatName, (beat = String(platform.random())));
     }
     if (refreshAt !== undefined && lastActive >= refreshAt) void tick();
   }
@@ -125,6 +138,7 @@ export function createTimer(
   /** Something may have happened while nobody looked. */
   function wake() {
     if (failures) refreshAt = now();
+    pausedUntil = -Infinity;
     void tick();
   }
 
@@ -138,7 +152,8 @@ export function createTimer(
     }),
     platform.listen('storage', ({ key }) => {
       if (key === beatName) someoneWasActive();
-      if (key === name) does.look().catch(() => {});
+      // `null`: all of it was removed.
+      if (key === name || key === null) does.look().catch(() => {});
     }),
   ];
 

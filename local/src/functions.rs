@@ -1,10 +1,10 @@
 //! The functions, called in-process with the very events that the Lambda service would bring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Context, LambdaEvent, Service};
@@ -58,7 +58,12 @@ enum Function {
 
 /// All functions of a stack, by folder.
 #[derive(Clone)]
-pub struct Functions(Arc<BTreeMap<String, Function>>);
+pub struct Functions(Arc<All>);
+
+struct All {
+    functions: BTreeMap<String, Function>,
+    unread: Vec<String>,
+}
 
 impl Functions {
     /// Starts each function of the template with its own environment.
@@ -70,30 +75,47 @@ impl Functions {
     ) -> Result<Self, FunctionError> {
         let extra: BTreeMap<_, _> = extra.into_iter().collect();
         let mut functions = BTreeMap::new();
+        let mut unread = Vec::new();
         for (folder, environment) in environments {
             let function = match extra.get(folder) {
                 Some(function) => Function::Extra(Arc::clone(function)),
                 None => {
                     let variables = environment.clone();
-                    let environment = Environment::new(move |name| variables.get(name).cloned());
+                    let read = Arc::new(Mutex::new(BTreeSet::new()));
+                    let reads = Arc::clone(&read);
+                    let environment = Environment::new(move |name| {
+                        reads.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+                        variables.get(name).cloned()
+                    });
                     // As roles do in the cloud, credentials tell who asks.
                     let aws = aws.clone().with_access_key_id(folder);
                     let composed = Platform::new(environment, clock.clone(), aws, Concurrency::Many)
                         .and_then(|platform| compose(folder, &platform));
                     let composed =
                         composed.map_err(|source| FunctionError::Config { folder: folder.clone(), source })?;
-                    composed.ok_or_else(|| FunctionError::Unknown(folder.clone()))?
+                    let composed = composed.ok_or_else(|| FunctionError::Unknown(folder.clone()))?;
+                    let read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                    // The SDK's endpoints are read with the process's own settings, which are not the function's here.
+                    let is_unread = |name: &&String| !read.contains(*name) && !name.starts_with("AWS_");
+                    let names = variables_of(folder, environments).filter(is_unread);
+                    unread.extend(names.map(|name| format!("{folder}: {name}")));
+                    composed
                 }
             };
             functions.insert(folder.clone(), function);
         }
-        Ok(Self(Arc::new(functions)))
+        Ok(Self(Arc::new(All { functions, unread })))
+    }
+
+    /// The variables that a function is given and does not read, each behind its folder.
+    pub fn unread_variables(&self) -> &[String] {
+        &self.0.unread
     }
 
     /// Calls a function with an event. A panic is an error, and the next call works.
     pub async fn invoke(&self, folder: &str, event: Value) -> Result<Value, InvocationError> {
         let failed = |problem: String| InvocationError { folder: folder.to_owned(), problem };
-        let call = match self.0.get(folder) {
+        let call = match self.0.functions.get(folder) {
             Some(Function::Http(endpoint)) => invoke_http(endpoint.clone(), event),
             Some(Function::Event(function)) => function(event),
             Some(Function::Extra(function)) => {
@@ -112,8 +134,16 @@ impl Functions {
 
 impl fmt::Debug for Functions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
+        formatter.debug_set().entries(self.0.functions.keys()).finish()
     }
+}
+
+/// The names of a function's variables.
+fn variables_of<'a>(
+    folder: &str,
+    environments: &'a BTreeMap<String, BTreeMap<String, String>>,
+) -> impl Iterator<Item = &'a String> {
+    environments.get(folder).into_iter().flat_map(BTreeMap::keys)
 }
 
 /// The function of a folder. A new crate in `functions/` gets its line here.

@@ -228,8 +228,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         },
         Operation {
             summary: "The page that the mailed link opens",
-            description: "A button that posts, and a password field where the cookie of the sign-up is missing. It \
-                changes nothing.",
+            description: "Whose account it is about, a button that posts, and a password field where the cookie of the \
+                sign-up is missing; once the sign-up is completed, the way to the app. It changes nothing.",
             parameters: vec![parameter("token", "query", false, "The link's token.")],
             answers: vec![
                 Answer::new(StatusCode::OK, "The page, in English or Korean by `Accept-Language`.").html(),
@@ -238,8 +238,16 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             ..base("showVerification", "Sign-up", "GET", "/verify")
         },
         Operation {
+            summary: "Whether the mailed link is one of ours",
+            description: "As GET, without the page: what mail programs ask first.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            answers: vec![Answer::new(StatusCode::OK, "It is."), Answer::new(StatusCode::BAD_REQUEST, "It is not.")],
+            ..base("checkVerification", "Sign-up", "HEAD", "/verify")
+        },
+        Operation {
             summary: "Make a sign-up an account, and sign in",
-            description: "The same proof brings a new session for as long as the sign-up lives.",
+            description: "A proof is good for one session. The very same request within ten minutes is answered with that \
+                session again, as its answer may have been lost.",
             body: Some((
                 json!({
                     "application/json": { "schema": verify_request, "examples": {

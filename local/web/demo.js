@@ -3,7 +3,12 @@
 import { createClient } from '/_local/latchkey.js';
 import { locale, time, translate, words } from '/_local/words.js';
 
-const latchkey = createClient({ api: location.origin, onSignedOut: signedOut });
+const latchkey = createClient({
+  api: location.origin,
+  onSignedOut: signedOut,
+  // The mailed link's page has signed somebody in, say, while this tab asks for the code.
+  onSignedIn: () => void look().catch(() => {}),
+});
 const $ = (id) => document.getElementById(id);
 
 // ---------------------------------------------------------------------------------------------- What is shown
@@ -111,7 +116,12 @@ const forms = {
     show('inbox');
   },
   async verify({ code, remember }) {
-    await showAccount(await latchkey.verify({ code: code.replaceAll(/\s/g, ''), remember: remember === 'on' }));
+    try {
+      await showAccount(await latchkey.verify({ code: code.replaceAll(/\s/g, ''), remember: remember === 'on' }));
+    } catch (error) {
+      // The link may have been used meanwhile, and the code is void then.
+      if (!(await look().catch(() => null))) throw error;
+    }
   },
   async logIn({ name, password, remember }) {
     const who = name.includes('@') ? { email: name } : { username: name };
@@ -127,6 +137,7 @@ const buttons = {
   async refresh() {
     if (await latchkey.refresh()) say('note', words.refreshed);
   },
+  ask,
   logOut: () => latchkey.logout(),
   logOutEverywhere: () => latchkey.logout({ everywhere: true }),
 };
@@ -151,11 +162,21 @@ for (const button of document.querySelectorAll('[data-do]')) {
   button.addEventListener('click', () => run(button, buttons[button.dataset.do]));
 }
 
-/** Who is signed in, perhaps by the mailed link's page in another tab. */
+/** Who is signed in, perhaps in another tab. */
 async function look() {
   const signedIn = await latchkey.me();
   if (signedIn) await showAccount(signedIn);
   return signedIn;
+}
+
+/** Who is signed in? No answer does not mean nobody. */
+async function ask() {
+  try {
+    if (!(await look())) show(location.hash === '#login' ? 'login' : 'signup');
+  } catch (error) {
+    show('unreachable');
+    throw error;
+  }
 }
 
 addEventListener('hashchange', () => {
@@ -163,15 +184,10 @@ addEventListener('hashchange', () => {
   quiet();
   show(location.hash.slice(1));
 });
+
 document.addEventListener('visibilitychange', () => {
   if (document.visibilityState === 'visible' && !$('inbox').hidden) look().catch(() => {});
 });
 
 translate();
-look().then(
-  (signedIn) => signedIn ?? show(location.hash === '#login' ? 'login' : 'signup'),
-  (error) => {
-    show('login');
-    complain(error);
-  },
-);
+ask().catch((error) => complain(error));

@@ -215,6 +215,8 @@ for (const remember of [false, true]) {
     async (context, on) => {
       const all = await tabs(context, on, 2);
       await login(all[0]!, 'ann', remember);
+      // The other tab's process has to know of it: what it does not know, it does not refresh from.
+      await all[1]!.waitForFunction(() => window.client.refreshIn() !== undefined);
       const cookie = (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
       const headers = { cookie, origin: on.page, 'idempotency-key': 'the-thief-has-a-key-of-its-own' };
       const theft = await fetch(on.direct + '/refresh', { method: 'POST', headers });
@@ -379,5 +381,78 @@ inBrowser(
     );
     assert.equal(code, 'network', 'the browser does not show the answer');
     assert.deepEqual(await context.cookies(), []);
+  },
+);
+
+inBrowser(
+  'a tab that never gives the lock back: the other is told in time, goes on after a minute, and stays signed in',
+  () => stack,
+  async (context, on) => {
+    const [held, waiting] = [await on.open(context), await context.newPage()];
+    await login(held, 'ann', true);
+    await waiting.clock.install();
+    await waiting.goto(on.page);
+    await waiting.waitForFunction(() => window.client);
+    assert.equal(await who(waiting), 'ann');
+    // As one that is suspended in the middle of it.
+    await held.evaluate(
+      (name) => void navigator.locks.request(name, () => new Promise(() => {})),
+      `latchkey:${on.api}`,
+    );
+    const call = () => waiting.evaluate(() => window.client.refresh().catch((error) => error.code));
+    const refused = call();
+    await pause(300);
+    await waiting.clock.fastForward(33_500);
+    assert.equal(await refused, 'network');
+    assert.equal(await generation(context), 1);
+    await waiting.clock.fastForward(2_000);
+    // They go on with another lock, and wait until all that was sent before is dead.
+    const refreshed = call();
+    await pause(300);
+    assert.equal(await generation(context), 1);
+    await waiting.clock.fastForward(31_000);
+    assert.equal(await refreshed, true);
+    assert.equal(await generation(context), 2);
+    const third = await on.open(context);
+    assert.equal(await third.evaluate(() => window.client.refresh()), true);
+    assert.deepEqual((await reasons([held, waiting, third])).flat(), []);
+  },
+);
+
+inBrowser(
+  'the storage is emptied: signed in, refreshed with its key, and told of the end',
+  () => stack,
+  async (context, on) => {
+    const all = await tabs(context, on, 2);
+    await login(all[0]!, 'ann', true);
+    await all[1]!.evaluate(() => localStorage.clear());
+    assert.equal(await all[0]!.evaluate(() => window.client.refresh()), true);
+    assert.deepEqual(await Promise.all(all.map(who)), ['ann', 'ann']);
+    await all[1]!.evaluate(() => localStorage.clear());
+    await all[1]!.evaluate(() => window.client.logout());
+    await told(all, 'logged_out');
+  },
+);
+
+inBrowser(
+  'the storage is full: signed in, refreshed, and signed out in every tab',
+  () => stack,
+  async (context, on) => {
+    const all = await tabs(context, on, 2);
+    await all[0]!.evaluate(() => {
+      for (let size = 2 ** 22; size; size >>= 1) {
+        try {
+          for (let count = 0; ; count++) localStorage.setItem(`fill ${size} ${count}`, 'x'.repeat(size));
+        } catch {
+          // Smaller, then.
+        }
+      }
+    });
+    await login(all[0]!, 'ann', true);
+    assert.deepEqual(await Promise.all(all.map(who)), ['ann', 'ann']);
+    assert.equal(await all[0]!.evaluate(() => window.client.refresh()), true);
+    assert.equal(await all[1]!.evaluate(() => window.client.refresh()), true);
+    await all[0]!.evaluate(() => window.client.logout());
+    await told(all, 'logged_out');
   },
 );

@@ -144,6 +144,12 @@ async function walk(path: string, name: string, username: string) {
   await other.getByRole('heading', { name: `Hello, ${username}` }).waitFor();
   await press('Log out');
   await other.getByRole('heading', { name: 'Log in' }).waitFor();
+
+  // And of the next log-in, without a touch.
+  await field('User name').fill(username);
+  await field('Password').fill(PASSWORD);
+  await press('Log in');
+  await other.getByRole('heading', { name: `Hello, ${username}` }).waitFor();
   assert.deepEqual(faults, []);
   await context.close();
 }

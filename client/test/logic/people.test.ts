@@ -370,3 +370,53 @@ test('the server counts whole seconds: a token may live for almost one less than
     assert.deepEqual(tab!.signedOut, [], `${offset}`);
   }
 });
+
+test('somebody signs in in another tab: one where nobody was is told, and may ask who', async () => {
+  for (const how of ['login', 'link'] as const) {
+    for (const [news, storage] of [[1, 0], [5000, 0], [1, 300]] as const) {
+      const world = new World();
+      world.newsTake = news;
+      world.storingTakes = storage;
+      const told: unknown[] = [];
+      const waiting = world.tab({ onSignedIn: () => void waiting.client.me().then((who) => told.push(who?.user.username)) });
+      assert.equal(await world.until(waiting.client.me()), null);
+      const other = world.tab({ onSignedIn: () => told.push('its own doing') });
+      if (how === 'link') {
+        const ben = { method: 'POST', path: '/verify', body: { username: 'ben' }, headers: new Map(), cookies: new Map() };
+        world.setCookies(world.server.signIn(ben));
+        assert.equal((await world.until(other.client.me()))?.user.username, 'ben');
+      } else {
+        await world.until(other.client.login({ username: 'ben', password: 'p' }));
+      }
+      await world.run(6000);
+      assert.deepEqual(told, ['ben']);
+      await world.until(other.client.refresh());
+      await world.run(6000);
+      assert.deepEqual(told, ['ben'], 'once');
+      // Signed out, and in again, by whomever: told again.
+      await world.until(other.client.logout());
+      await world.run(6000);
+      assert.deepEqual(waiting.signedOut, ['logged_out']);
+      await world.until(other.client.login({ username: 'ann', password: 'p', remember: true }));
+      await world.run(6000);
+      assert.deepEqual(told, ['ben', 'ann']);
+    }
+  }
+});
+
+test('who is signed in when the page loads is no news, nor who signs in in the same tab, nor who replaces somebody', async () => {
+  const world = new World();
+  let told = 0;
+  const open = () => world.tab({ onSignedIn: () => told++ });
+  const first = open();
+  await world.until(first.client.login({ username: 'ann', password: 'p' }));
+  const second = open();
+  await world.run(MINUTE);
+  second.touch();
+  assert.equal((await world.until(second.client.me()))?.user.username, 'ann');
+  await world.until(first.client.login({ username: 'ben', password: 'p' }));
+  second.hear('pageshow');
+  await world.run(MINUTE);
+  assert.deepEqual(reasons([first, second]), [[], ['replaced']]);
+  assert.equal(told, 0);
+});

@@ -1,10 +1,11 @@
 /** Each method's request and answer; whose credentials a request carries; what an answer without a code means. */
 
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { createClient, LatchkeyError } from '../../src/latchkey.js';
 import { answer, problem, type Inbound } from './server.js';
-import { World } from './world.js';
+import { Keychain, World } from './world.js';
 
 async function signedIn(remember = false) {
   const world = new World();
@@ -135,12 +136,21 @@ test('it repeats once', async () => {
 });
 
 test('a stream cannot be repeated: the first answer is handed on, and the next request works', async () => {
-  const { world, client } = await signedIn(true);
-  world.jar.delete('access');
-  const body = new ReadableStream();
-  assert.equal((await world.until(client.fetch('/me', { method: 'POST', body }))).status, 404);
-  assert.equal((await world.until(client.fetch('/me', { body }))).status, 401);
-  assert.equal((await world.until(client.fetch('/me', { body }))).status, 200);
+  async function* generated() {
+    yield new Uint8Array(1);
+  }
+  for (const body of [new ReadableStream(), Readable.from(['x']), generated()] as BodyInit[]) {
+    const { world, client } = await signedIn(true);
+    world.jar.delete('access');
+    assert.equal((await world.until(client.fetch('/me', { method: 'POST', body }))).status, 404);
+    assert.equal((await world.until(client.fetch('/me', { body }))).status, 401);
+    assert.equal((await world.until(client.fetch('/me', { body }))).status, 200);
+  }
+  for (const body of ['{}', new Blob(['x']), new FormData(), new URLSearchParams('a=b'), new Uint8Array(1)] as BodyInit[]) {
+    const { world, client } = await signedIn(true);
+    world.jar.delete('access');
+    assert.equal((await world.until(client.fetch('/me', { body }))).status, 200);
+  }
 });
 
 test("a bare 403 is the authorizer's if `me` finds the token ended, and the route's own if not", async () => {
@@ -229,5 +239,183 @@ test('a store that somebody emptied or broke is no log-out', async () => {
     assert.equal((await world.until(client.fetch('/own'))).status, 200);
     assert.equal((await world.until(client.me()))?.user.username, 'ann');
     assert.deepEqual(tab.signedOut, []);
+  }
+});
+
+/** The browser holds the token of the generation before: the answer to a refresh was lost, and its time has passed. */
+async function behind(remember: boolean) {
+  const { world, tab, client } = await signedIn(remember);
+  world.fate = ({ path }) => (path === '/refresh' ? { loses: 'answer', fails: true } : {});
+  await assert.rejects(world.until(client.refresh()), { code: 'network' });
+  world.fate = () => ({});
+  const { key } = world.entry;
+  await world.run(61_000);
+  world.server.log.length = 0;
+  return { world, tab, client, key };
+}
+
+for (const remember of [false, true]) {
+  const kind = remember ? 'remembered' : 'browser';
+
+  test(`${kind}: a generation behind, long before its exp: refreshed with the stored key, and repeated once`, async () => {
+    for (const path of ['/own', '/me', '/sessions']) {
+      const { world, tab, client, key } = await behind(remember);
+      const keys: unknown[] = [];
+      world.fate = ({ path, headers }) => {
+        if (path === '/refresh') keys.push(headers.get('idempotency-key'));
+        return {};
+      };
+      assert.equal((await world.until(client.fetch(path))).status, 200);
+      assert.deepEqual(keys, [key]);
+      assert.equal(world.server.count(`GET ${path}`), 2);
+      assert.equal(world.server.rotations, 1, 'the lost rotation is the only one');
+      assert.equal(world.generationInJar, 2);
+      assert.equal(world.server.alarms, 0);
+      assert.deepEqual(tab.signedOut, []);
+    }
+  });
+
+  test(`${kind}: many requests of a generation behind make one refresh`, async () => {
+    const { world, client } = await behind(remember);
+    const other = world.tab().client;
+    const all = Array.from({ length: 12 }, (_, index) => (index % 2 ? client : other).fetch('/own'));
+    const answers = await world.until(Promise.all(all));
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+    assert.equal(world.server.count('POST /refresh'), 1);
+  });
+
+  test(`${kind}: within the minute it is still good, and costs nothing`, async () => {
+    const { world, client } = await signedIn(remember);
+    world.fate = ({ path }) => (path === '/refresh' ? { loses: 'answer', fails: true } : {});
+    await assert.rejects(world.until(client.refresh()), { code: 'network' });
+    world.fate = () => ({});
+    world.server.log.length = 0;
+    assert.equal((await world.until(client.fetch('/own'))).status, 200);
+    assert.deepEqual(world.server.log, ['GET /own 200']);
+  });
+
+  test(`${kind}: whatever is answered, a request is sent twice at most, with one refresh at most`, async () => {
+    for (const code of ['token_missing', 'token_invalid', 'token_expired', 'session_ended', 'token_reused']) {
+      for (const path of ['/own', '/me']) {
+        const { world, tab, client } = await signedIn(remember);
+        world.server.intercept = (inbound) => (inbound.path === path ? problem(401, code) : undefined);
+        if (path === '/me') await world.until(client.me());
+        else assert.equal((await world.until(client.fetch(path))).status, 401);
+        assert.deepEqual(world.server.log, [`GET ${path} ${code}`, 'POST /refresh 200', `GET ${path} ${code}`]);
+        assert.deepEqual(tab.signedOut, [], 'only a refused refresh ends the session');
+      }
+    }
+  });
+
+  test(`${kind}: refused, and the refresh has no answer: the fault is told, and nobody is signed out`, async () => {
+    const { world, tab, client } = await behind(remember);
+    world.fate = ({ path }) => (path === '/refresh' ? { loses: 'request', fails: true } : {});
+    await assert.rejects(world.until(client.fetch('/own')), { code: 'network' });
+    assert.equal(world.server.count('GET /own'), 1);
+    assert.deepEqual(tab.signedOut, []);
+  });
+
+  test(`${kind}: a long upload that was refused is sent again, whole`, async () => {
+    const text = JSON.stringify({ picture: 'x'.repeat(40_000) });
+    const { world, tab, client } = await behind(remember);
+    const bodies: unknown[] = [];
+    world.fate = ({ path, body }) => {
+      if (path === '/own') bodies.push(JSON.stringify(body)?.length);
+      return {};
+    };
+    world.server.intercept = (inbound) =>
+      inbound.path === '/own' && bodies.length === 1 ? problem(401, 'token_expired') : undefined;
+    await world.until(client.fetch('/own', { method: 'PUT', body: text }));
+    assert.deepEqual(bodies, [text.length, text.length]);
+    assert.equal(world.server.alarms, 0);
+    assert.deepEqual(tab.signedOut, []);
+  });
+
+  test(`${kind}: a request tells of reuse: the end is told as that`, async () => {
+    for (const path of ['/sessions', '/me']) {
+      const { world, tab, client } = await signedIn(remember);
+      const stolen = world.cookies();
+      const headers = () => new Map([['idempotency-key', `a-key-of-the-thief-himself-${world.server.rotations}`]]);
+      // The thief is two generations ahead.
+      for (let time = 0; time < 2; time++) {
+        const { setCookies } = world.server.handle({
+          method: 'POST',
+          path: '/refresh',
+          body: undefined,
+          cookies: stolen,
+          headers: headers(),
+        });
+        setCookies.forEach((cookie, name) => cookie && stolen.set(name, cookie.value));
+      }
+      if (path === '/me') assert.equal(await world.until(client.me()), null);
+      else assert.ok((await world.until(client.fetch(path))).status >= 400);
+      await world.run(10);
+      assert.deepEqual(tab.signedOut, ['reused']);
+      assert.equal(world.server.alarms, 1);
+    }
+  });
+}
+
+test('an app, too: an access token that is refused before its end is refreshed, and the request repeated once', async () => {
+  const world = new World();
+  const tab = world.tab({ store: new Keychain(), platform: { channel: undefined, storage: undefined } });
+  await world.until(tab.client.login({ username: 'ann', password: 'p' }));
+  let refused = 1;
+  world.server.intercept = ({ path }) => (path === '/own' && refused-- > 0 ? problem(401, 'token_expired') : undefined);
+  world.server.log.length = 0;
+  assert.equal((await world.until(tab.client.fetch('/own'))).status, 200);
+  assert.deepEqual(world.server.log, ['GET /own token_expired', 'POST /refresh 200', 'GET /own 200']);
+});
+
+test('a 401 of another kind on /me is no word about who is signed in', async () => {
+  const { world, tab, client } = await signedIn();
+  for (const fault of [answer(401, { message: 'Unauthorized' }), answer(401), problem(401, 'proxy_login')]) {
+    world.server.intercept = () => fault;
+    await assert.rejects(world.until(client.me()), { status: 401 });
+  }
+  world.server.intercept = () => undefined;
+  assert.equal((await world.until(client.me()))?.user.username, 'ann');
+  assert.deepEqual(tab.signedOut, []);
+});
+
+test('what is called back may call the client, and may throw', async () => {
+  const world = new World();
+  const seen: unknown[] = [];
+  const tab = world.tab({
+    onSignedOut: (reason) => {
+      seen.push(reason);
+      // The lock is held still.
+      void tab.client.me().then((who) => seen.push(who));
+    },
+  });
+  await world.until(tab.client.login({ username: 'ann', password: 'p' }));
+  await world.until(tab.client.logout());
+  await world.run(1000);
+  assert.deepEqual(seen, ['logged_out', null]);
+});
+
+test('two clients of one page, one of them closed in the middle of a refresh', async () => {
+  const { world, client } = await signedIn();
+  const twin = world.tab().client;
+  void client.refresh();
+  await world.run(30);
+  client.close();
+  assert.equal(await world.until(twin.refresh()), true);
+  assert.equal(world.server.alarms, 0);
+  assert.equal((await world.until(twin.me()))?.user.username, 'ann');
+  assert.equal(world.entry.key, undefined);
+});
+
+test('a token that lives for half a year needs no timer beyond what engines can count', async () => {
+  const year = 365 * 86_400;
+  const world = new World({ browserIdle: year, browserAbsolute: year, access: year / 2, appIdle: year, appAbsolute: year });
+  for (const remember of [false, true]) {
+    const tab = world.tab();
+    await world.until(tab.client.login({ username: 'ann', password: 'p', remember }));
+    const { rings } = world;
+    await world.run(3_600_000);
+    assert.ok(world.rings - rings < 200);
+    assert.equal(world.server.rotations, 0);
+    tab.kill();
   }
 });

@@ -37,6 +37,10 @@ interface StoredSession {
 }
 
 const DUPLICATE_WINDOW = 60;
+/** Seconds for which requests under way may carry the generation before. */
+const OLD_REQUESTS = 60;
+/** A body that may have been that long under way. Bytes. */
+const LONG_BODY = 16 * 1024;
 const GRACE = 10;
 
 export class Server {
@@ -174,13 +178,22 @@ export class Server {
     return { ...answer(204), setCookies: cleared() };
   }
 
-  private caller({ headers, cookies }: Inbound): StoredSession | Outbound {
+  private caller({ headers, cookies, body }: Inbound): StoredSession | Outbound {
     const token = headers.get('authorization')?.slice(7) ?? cookies.get('access');
     if (!token) return problem(401, 'token_missing');
-    const { id, exp } = parse(token);
+    const { id, exp, generation } = parse(token);
     if (this.now() >= exp) return problem(401, 'token_expired');
     const session = this.sessions.get(id);
-    return session && this.now() < session.idleExpiresAt ? session : problem(401, 'session_ended');
+    if (!session || this.now() >= session.idleExpiresAt) return problem(401, 'session_ended');
+    // «Older generations anywhere»: /refresh decides by its key; what is older still was used elsewhere.
+    if (session.kind === 'app' || generation === session.generation) return session;
+    if (generation + 1 === session.generation) {
+      return this.now() - session.rotatedAt <= OLD_REQUESTS ? session : problem(401, 'token_expired');
+    }
+    if (JSON.stringify(body ?? '').length > LONG_BODY) return problem(401, 'token_expired');
+    this.sessions.delete(id);
+    this.alarms++;
+    return problem(401, 'token_reused');
   }
 
   private me(inbound: Inbound): Outbound {

@@ -22,6 +22,7 @@ interface Event {
   at: number;
   order: number;
   run(): void;
+  isDropped?: boolean;
   /** It happens outside the device, which may sleep meanwhile. */
   isOutside: boolean;
 }
@@ -41,6 +42,11 @@ export class World {
   readonly server: Server;
   readonly jar = new Map<string, { value: string; expiresAt: number }>();
   readonly storage = new Map<string, string>();
+  isStorageFull = false;
+  /** How often a tab's timer rang. */
+  rings = 0;
+  /** How often all went on with another lock. */
+  takeovers = 0;
   readonly tabs: Tab[] = [];
   readonly locks = new Locks();
   fate: (inbound: Inbound, tab: Tab) => Fate = () => ({});
@@ -126,6 +132,12 @@ export class World {
     return tab;
   }
 
+  /** Somebody, or the browser, empties the storage. */
+  clearStorage(by?: Tab) {
+    this.storage.clear();
+    this.dispatch('storage', { key: null }, this.tabs.filter((tab) => tab !== by));
+  }
+
   dispatch(type: string, detail: object = {}, tabs = this.tabs) {
     for (const tab of tabs) if (tab.isAlive) tab.hear(type, detail);
   }
@@ -174,8 +186,9 @@ export class Tab {
       getItem: (key: string) => this.read(key),
       setItem: (key: string, value: string) => {
         if (!this.isAlive) return;
-        const entry = key.endsWith(':active') ? {} : JSON.parse(value);
-        if (this.diesAt === 'store' && !entry.key && !key.endsWith(':active')) {
+        if (world.isStorageFull) throw new DOMException('it is full', 'QuotaExceededError');
+        const entry = value.startsWith('{') ? JSON.parse(value) : undefined;
+        if (this.diesAt === 'store' && entry && !entry.key) {
           this.kill();
           return;
         }
@@ -184,6 +197,7 @@ export class Tab {
         for (const tab of others) tab.outdated.set(key, { value: tab.read(key), until });
         this.outdated.delete(key);
         world.storage.set(key, value);
+        if (key.endsWith(':lock') && value.includes('?')) world.takeovers++;
         world.at(world.storingTakes + 1, () => world.dispatch('storage', { key }, others));
       },
     };
@@ -195,8 +209,18 @@ export class Tab {
         fetch: (url, init) => this.fetch(url, init),
         now: () => world.time - this.origin,
         date: () => world.real + world.dateError,
-        setTimeout: (callback, milliseconds) => world.at(milliseconds, () => this.do(callback, true)),
-        clearTimeout: (timer) => world.drop(timer),
+        setTimeout: (callback, milliseconds) => {
+          // One that is cleared does not run, even if it waited for a tab that was frozen.
+          const timer = world.at(milliseconds, () => {
+            world.rings++;
+            this.do(() => timer.isDropped || callback(), true);
+          });
+          return timer;
+        },
+        clearTimeout: (timer) => {
+          if (timer) timer.isDropped = true;
+          world.drop(timer);
+        },
         random,
         key: () =>
           Array.from({ length: 8 }, () =>
@@ -205,7 +229,7 @@ export class Tab {
               .padStart(6, '0'),
           ).join(''),
         locks: {
-          request: (_name, { mode }, callback) => world.locks.request(this, mode, callback),
+          request: (name, options, callback) => world.locks.request(this, name, options, callback),
         },
         channel: () => {
           const channel = {
@@ -242,7 +266,7 @@ export class Tab {
     this.do(() => this.listeners.filter((one) => one.type === type).forEach((one) => one.handler({ type, ...detail })));
   }
 
-  private do(task: () => void, isTimer = false) {
+  do(task: () => void, isTimer = false) {
     if (!this.isAlive) return;
     if (this.isFrozen) this.queue.push({ task, isTimer });
     else task();
@@ -264,8 +288,9 @@ export class Tab {
     const queue = this.queue.splice(0);
     const [first, last] = [true, false].map((isTimer) => queue.filter((one) => one.isTimer === isTimer));
     const [now, later] = timers === 'first' ? [first, last] : [last, first];
-    now!.forEach(({ task }) => task());
-    this.world.at(100, () => later!.forEach(({ task }) => task()));
+    // Each is a turn of its own: what it has settled goes on before the next.
+    now!.forEach(({ task }) => this.world.at(0, () => this.do(task)));
+    later!.forEach(({ task }) => this.world.at(100, () => this.do(task)));
   }
 
   /** The tab is closed: its locks are free, its requests are aborted, its code runs no more. */
@@ -293,7 +318,7 @@ export class Tab {
         headers: new Map(new Headers(init.headers)),
         cookies: init.credentials === 'include' ? world.cookies() : new Map(),
       };
-      const failed = () => fail(new TypeError('Failed to fetch'));
+      const failed = () => this.do(() => fail(new TypeError('Failed to fetch')));
       if (!world.online) return void world.at(1, failed);
       const fate = world.fate(inbound, this);
       const { there = 20, back = 20 } = fate;
@@ -307,8 +332,9 @@ export class Tab {
             if (fate.loses === 'answer') return fate.fails && failed();
             // The browser itself keeps the cookies, of every answer that still has a page to go to.
             if (isOver || !this.isAlive) return;
+            // Also while that page is frozen.
             if (init.credentials === 'include') world.setCookies(outbound);
-            resolve(respond(outbound));
+            this.do(() => resolve(respond(outbound)));
           });
         },
         true,
@@ -333,39 +359,48 @@ function respond({ status, body, headers }: Outbound): Response {
 
 interface Wish {
   tab: Tab;
+  name: string;
   mode: 'shared' | 'exclusive';
   grant(): void;
 }
 
-/** Web Locks of one name: a fair queue, and the dead hold nothing. */
+/** Web Locks: a fair queue for each name, and the dead hold nothing. */
 class Locks {
   private held: Wish[] = [];
   private queue: Wish[] = [];
 
-  request<T>(tab: Tab, mode: 'shared' | 'exclusive', callback: () => Promise<T>): Promise<T> {
+  request<T>(
+    tab: Tab,
+    name: string,
+    { mode, signal }: { mode: 'shared' | 'exclusive'; signal?: AbortSignal },
+    callback: () => Promise<T>,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
+      const release = (result: () => void) => {
+        if (!tab.isAlive) return;
+        this.held = this.held.filter((one) => one !== wish);
+        result();
+        this.next();
+      };
       const wish: Wish = {
         tab,
+        name,
         mode,
-        grant: () => {
-          const release = () => {
-            this.held = this.held.filter((one) => one !== wish);
-            this.next();
-          };
-          callback().then(
-            (value) => {
-              if (!tab.isAlive) return;
-              release();
-              resolve(value);
-            },
-            (error) => {
-              if (!tab.isAlive) return;
-              release();
-              reject(error);
-            },
-          );
-        },
+        // A frozen tab gets the lock, and hears of it when it thaws.
+        grant: () =>
+          tab.do(() =>
+            callback().then(
+              (value) => release(() => resolve(value)),
+              (error) => release(() => reject(error)),
+            ),
+          ),
       };
+      signal?.addEventListener('abort', () => {
+        if (!this.queue.includes(wish)) return;
+        this.queue = this.queue.filter((one) => one !== wish);
+        reject(signal.reason);
+        this.next();
+      });
       this.queue.push(wish);
       this.next();
     });
@@ -378,14 +413,17 @@ class Locks {
   }
 
   private next() {
-    for (;;) {
-      const wish = this.queue[0];
-      if (!wish) return;
-      const isFree = wish.mode === 'shared' ? this.held.every(({ mode }) => mode === 'shared') : !this.held.length;
-      if (!isFree) return;
-      this.queue.shift();
-      this.held.push(wish);
-      wish.grant();
+    for (const name of new Set(this.queue.map((wish) => wish.name))) {
+      for (;;) {
+        const wish = this.queue.find((one) => one.name === name);
+        if (!wish) break;
+        const held = this.held.filter((one) => one.name === name);
+        const isFree = wish.mode === 'shared' ? held.every(({ mode }) => mode === 'shared') : !held.length;
+        if (!isFree) break;
+        this.queue = this.queue.filter((one) => one !== wish);
+        this.held.push(wish);
+        wish.grant();
+      }
     }
   }
 }

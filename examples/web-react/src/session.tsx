@@ -4,10 +4,13 @@ import { createClient, type SignedIn, type SignedOutReason } from 'latchkey-clie
 import { createContext, useContext, useEffect, useState, type ReactNode } from 'react';
 
 let signedOut: (reason: SignedOutReason) => void = () => {};
+let signedInElsewhere = () => {};
 
 export const latchkey = createClient({
   api: import.meta.env.VITE_API ?? 'http://localhost:3000',
   onSignedOut: (reason) => signedOut(reason),
+  // In another tab: by the mailed link, say.
+  onSignedIn: () => signedInElsewhere(),
 });
 
 interface Session {
@@ -41,6 +44,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       setSignedIn(null);
       setReason(why);
     };
+    signedInElsewhere = ask;
     ask();
   }, []);
 

@@ -42,9 +42,6 @@ impl Deps {
 /// Why nothing was decided. The caller's own answer does not depend on it.
 #[derive(Debug, Error)]
 pub enum RenewError {
-    /// The token is not genuine, or has expired.
-    #[error(transparent)]
-    Token(#[from] AccessError),
     /// No key.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -56,7 +53,11 @@ pub enum RenewError {
 /// Answers an invocation.
 pub async fn renew(deps: Arc<Deps>, request: RenewRequest) -> Result<Renewed, RenewError> {
     let now = deps.clock.now();
-    let token = deps.keys.verify_any_access(&request.access, now).await?.unexpired(now)?;
+    let token = match deps.keys.verify_any_access(&request.access, now).await {
+        Ok(token) if now < token.expires_at => token,
+        Ok(_) | Err(AccessError::Invalid | AccessError::Expired) => return Ok(Renewed::Unchanged),
+        Err(AccessError::Keys(error)) => return Err(error.into()),
+    };
     let (session, user) = deps.store.find_session_and_user(token.session()).await?;
     let found = session.zip(user).filter(|(session, user)| {
         session.belongs_to(user) && session.is_at(Generation::from_number(request.generation))

@@ -1,6 +1,6 @@
 //! `GET /verify?token=` — the page that a mailed link opens: whose account it is about, a button that posts, and a password
 //! field where the cookie `signup` is missing; once the sign-up is completed, the way to the app. It changes nothing, as
-//! mail scanners fetch links. `HEAD` likewise.
+//! mail scanners fetch links. `HEAD /verify` answers likewise, without the page.
 //!
 //! `POST /verify` — makes a sign-up an account and signs in.
 //!

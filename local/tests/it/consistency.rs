@@ -183,7 +183,7 @@ fn the_readme_s_routes_are_the_template_s() {
         .filter_map(|line| line.split_once('`'))
         .map(|(route, _)| route.split('?').next().unwrap_or(route).to_owned())
         .filter(|route| {
-            ["GET /", "POST /", "PUT /", "PATCH /", "DELETE /"].iter().any(|start| route.starts_with(start))
+            ["GET /", "HEAD /", "POST /", "PUT /", "PATCH /", "DELETE /"].iter().any(|start| route.starts_with(start))
         })
         .collect();
     let routes: BTreeSet<String> = functions().into_iter().flat_map(|function| function.routes).collect();
@@ -429,4 +429,10 @@ fn what_is_worth_an_alarm_rings() {
         .map(str::to_owned)
         .collect();
     assert_eq!(rings, worth);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_is_given_no_variable_that_it_does_not_read() {
+    let stack = crate::harness::Stack::start().await;
+    assert_eq!(stack.local.functions().unread_variables(), Vec::<String>::new());
 }

@@ -442,16 +442,73 @@ async fn thief_and_owner_with_keys_are_both_out_once_both_have_refreshed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_refresh_declares_reuse() {
+async fn the_generation_before_reads_for_a_minute_and_is_never_renewed() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    for browser in [stack.signed_in(&alice).await, stack.remembered(&alice).await] {
+        let old = browser.copy();
+        browser.post("/refresh").send().await.expect(200);
+        stack.clock.advance(60);
+        old.get("/me").send().await.expect(200).expect_no_cookies();
+        stack.clock.advance(1);
+        old.get("/me").send().await.expect_problem(401, "token_expired").expect_no_cookies();
+        browser.get("/me").send().await.expect(200);
+    }
+}
+
+/// A cookie that was copied does not live beside its owner's: two generations behind it ends the session, wherever it is
+/// shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_cookie_two_generations_behind_ends_the_session() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    for path in ["/me", "/sessions", "/refresh"] {
+        let browser = stack.signed_in(&alice).await;
+        let copied = browser.copy();
+        for _ in 0..2 {
+            browser.post("/refresh").send().await.expect(200);
+        }
+        let answer = if path == "/refresh" {
+            // Past its end it refreshes nothing, and tells all the same.
+            let copied = format!("access={}", copied.cookie("access").expect("a cookie"));
+            stack.clock.advance(1700);
+            browser.get("/me").send().await.expect(200);
+            stack.clock.advance(101);
+            stack.browser().post(path).cookies(&copied).send().await
+        } else {
+            copied.get(path).send().await
+        };
+        answer.expect_problem(401, "token_reused");
+        browser.get("/me").send().await.expect_problem(401, "session_ended");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_may_have_been_under_way_ends_nothing() {
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;
     let browser = stack.signed_in(&alice).await;
-    let old = browser.copy();
-    browser.post("/refresh").send().await.expect(200);
-    stack.clock.advance(1200);
-    // Past the grace, past half of its life, at an older generation: it may read, and is not renewed.
-    old.get("/me").send().await.expect(200).expect_no_cookies();
+    let slow = browser.copy();
+    for _ in 0..2 {
+        browser.post("/refresh").send().await.expect(200);
+    }
+    let upload = json!({"file": "a".repeat(20_000)});
+    let answer = slow.request(reqwest::Method::DELETE, "/sessions/AAAAAAAAAAAAAAAAAAAAAA").json(upload).send().await;
+    answer.expect_problem(401, "token_expired");
     browser.get("/me").send().await.expect(200);
+}
+
+/// Queues of apps keep requests: an older access token is told of in the log, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_s_older_access_token_goes_on() {
+    let stack = Stack::start().await;
+    let (_, first) = stack.person_with_session("alice").await;
+    let second = AppSession::of(&stack.refresh(&first.refresh, Some(&retry_key())).await.expect(200));
+    let third = AppSession::of(&stack.refresh(&second.refresh, Some(&retry_key())).await.expect(200));
+    stack.clock.advance(61);
+    for session in [&first, &second, &third] {
+        stack.me(&session.access).await.expect(200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -242,18 +242,6 @@ async fn a_wrong_password_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verifying_again_keeps_to_the_limit() {
-    let stack = Stack::with(&[("MaxSessions", "1")]).await;
-    let person = Person::named("alice");
-    let (signup_id, mail) = stack.sign_up(&person).await;
-    let proof = json!({"signup_id": signup_id, "token": mail.token(), "client": "app"});
-    let first = AppSession::of(&stack.verify(proof.clone()).await.expect(201));
-    let second = AppSession::of(&stack.verify(proof).await.expect(201));
-    stack.me(&first.access).await.expect_problem(401, "session_ended");
-    stack.me(&second.access).await.expect(200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_is_no_limit_is_refused() {
     for value in ["0", "51", "many"] {
         let mut options = crate::harness::options(&[("MaxSessions", value)]);

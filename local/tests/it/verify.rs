@@ -225,20 +225,74 @@ async fn the_form_is_taken_from_the_api_s_own_origin_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verifying_again_gives_a_new_session() {
-    let stack = Stack::start().await;
-    let (signup_id, mail) = stack.sign_up(&Person::named("alice")).await;
-    for proof in [
-        json!({"signup_id": signup_id, "token": mail.token(), "client": "app"}),
-        json!({"signup_id": signup_id, "code": mail.code(), "client": "app"}),
-    ] {
-        let first = AppSession::of(&stack.verify(proof.clone()).await.expect(201));
-        let again = AppSession::of(&stack.verify(proof).await.expect(201));
-        assert_eq!(first.user_id, again.user_id);
-        assert_ne!(first.session_id, again.session_id);
-        stack.me(&first.access).await.expect(200);
-        stack.me(&again.access).await.expect(200);
+async fn a_proof_is_good_for_one_session() {
+    for first in 0..3 {
+        let stack = Stack::start().await;
+        let alice = Person::named("alice");
+        let (signup_id, mail) = stack.sign_up(&alice).await;
+        let mut proofs = vec![
+            json!({"signup_id": signup_id, "token": mail.token(), "client": "app"}),
+            json!({"signup_id": signup_id, "code": mail.code(), "client": "app"}),
+            json!({"token": mail.token(), "password": alice.password, "client": "app"}),
+        ];
+        let proof = proofs.remove(first);
+        let session = AppSession::of(&stack.verify(proof.clone()).await.expect(201));
+        // The answer was lost: the very same request, up to ten minutes later and however often.
+        for wait in [0, 300, 300] {
+            stack.clock.advance(wait);
+            let again = AppSession::of(&stack.verify(proof.clone()).await.expect(201));
+            assert_eq!((&again.user_id, &again.session_id), (&session.user_id, &session.session_id));
+            stack.me(&again.access).await.expect(200);
+        }
+        // No other proof, and none for another kind of session.
+        let mut for_a_browser = proof.clone();
+        for_a_browser["client"] = json!("browser");
+        for other in proofs.into_iter().chain([for_a_browser]) {
+            stack.verify(other).await.expect_problem(400, "invalid_verification");
+        }
+        stack.clock.advance(1);
+        stack.verify(proof).await.expect_problem(400, "invalid_verification");
+        stack.me(&session.access).await.expect(200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_proof_opens_nothing_after_a_logout_or_a_refresh() {
+    let stack = Stack::start().await;
+    for (name, is_logout) in [("alice", true), ("bob", false)] {
+        let (signup_id, mail) = stack.sign_up(&Person::named(name)).await;
+        let proof = json!({"signup_id": signup_id, "code": mail.code(), "client": "app"});
+        let session = AppSession::of(&stack.verify(proof.clone()).await.expect(201));
+        if is_logout {
+            stack.client().post("/logout").bearer(&session.access).send().await.expect(204);
+        } else {
+            stack.refresh(&session.refresh, None).await.expect(200);
+        }
+        stack.verify(proof).await.expect_problem(400, "invalid_verification");
+    }
+}
+
+/// The second click on a link: it says that all is done, whose account it is, and where the app is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_click_says_that_the_address_is_confirmed() {
+    let stack = Stack::with(&[("AppUrl", "https://app.example.test/")]).await;
+    let (signup_id, mail) = stack.sign_up(&Person::named("alice")).await;
+    let link = format!("/verify?token={}", mail.token());
+    let before = stack.client().get(&link).send().await.expect(200).text();
+    assert!(before.contains("<form") && before.contains("<strong>alice</strong>"), "{before}");
+    stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
+    for link in [link.clone(), format!("{link}%20"), format!("{link}%3E"), format!("{link}.")] {
+        let after = stack.client().get(&link).send().await.expect(200).text();
+        assert!(!after.contains("<form") && after.contains("<strong>alice</strong>"), "{after}");
+        assert!(after.contains("href=\"https://app.example.test/\""), "{after}");
+    }
+    // The form of a page that was open meanwhile.
+    let browser = stack.browser();
+    let form = browser.post("/verify").form(&[("token", mail.token().as_str()), ("password", "whatever it was")]);
+    let after = form.send().await;
+    assert!(!after.text().contains("<form") && after.text().contains("alice"), "{}", after.text());
+    let head = stack.client().request(reqwest::Method::HEAD, &link).send().await.expect(200);
+    assert_eq!(head.text(), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,16 +76,23 @@ impl Store {
         self.batch_get(&self.keys_table, partitions.map(Key::ring).collect(), &[]).await
     }
 
-    /// Puts a MAC key into its slot, unless somebody else did so first: then nothing happens, and that one counts.
-    pub async fn create_mac_key(&self, key: &Slotted<MacKey>) -> Result<(), StoreError> {
+    /// Puts a MAC key into its slot, unless that is taken, or there is a key in one of the slots `unless`; whether it was
+    /// put there.
+    pub async fn create_mac_key(&self, key: &Slotted<MacKey>, unless: &[u32]) -> Result<bool, StoreError> {
         let secret = active_from(key)
             .with_text("key_id", base64url::encode(key.key.id().as_bytes()))
             .with_text("secret", base64url::encode(key.key.secret()));
-        self.fill_slots(key.slot, [(MAC, secret), (MAC_TIMES, active_from(key))]).await
+        self.fill_slots(key.slot, (MAC_TIMES, active_from(key)), (MAC, secret), unless).await
     }
 
-    /// Puts both halves of a signing key into their slots, unless somebody else did so first.
-    pub async fn create_signing_key(&self, private: &Slotted<PrivateKey>, public: &Jwk) -> Result<(), StoreError> {
+    /// Puts both halves of a signing key into their slots, unless one is taken, or there is a private half in one of the
+    /// slots `unless`; whether they were put there.
+    pub async fn create_signing_key(
+        &self,
+        private: &Slotted<PrivateKey>,
+        public: &Jwk,
+        unless: &[u32],
+    ) -> Result<bool, StoreError> {
         let jwk = serde_json::to_string(public).map_err(|error| StoreError::Unavailable(error.into()))?;
         let public =
             active_from(private).with_text("kid", &public.kid).with_text("alg", &public.alg).with_text("jwk", jwk);
@@ -93,7 +100,7 @@ impl Store {
             .with_text("kid", &private.key.kid)
             .with_text("alg", private.key.algorithm.as_str())
             .with_text("pkcs8", base64url::encode(&*private.key.pkcs8));
-        self.fill_slots(private.slot, [(PUBLIC, public), (PRIVATE, secret)]).await
+        self.fill_slots(private.slot, (PUBLIC, public), (PRIVATE, secret), unless).await
     }
 
     /// Deletes a MAC key, if it is there.
@@ -106,15 +113,29 @@ impl Store {
         self.empty_slots(slot, [PUBLIC, PRIVATE]).await
     }
 
-    /// Fills a slot of two rings at once, unless it is taken in one of them: then nothing happens.
-    async fn fill_slots(&self, slot: u32, halves: [(&str, Item); 2]) -> Result<(), StoreError> {
-        let fill = |(partition, half): (&str, Item)| {
+    /// Fills a slot of two rings at once, unless it is taken in one of them, or one of the slots `unless` is in the ring of
+    /// secrets: then nothing happens. Whoever fills it learns of the secrets no more than that.
+    async fn fill_slots(
+        &self,
+        slot: u32,
+        (ring, half): (&str, Item),
+        (secrets, secret): (&str, Item),
+        unless: &[u32],
+    ) -> Result<bool, StoreError> {
+        let fill = |partition, half: Item| {
             self.change_of_slot(partition, slot)
                 .update_expression("SET #slot = :key")
                 .condition_expression("attribute_not_exists(#slot)")
                 .expression_attribute_values(":key", AttributeValue::M(half.into_attributes()))
         };
-        match self.at_once(halves.map(fill))?.send().await {
+        let mut conditions = vec!["attribute_not_exists(#slot)".to_owned()];
+        let mut fill_secret = fill(secrets, secret);
+        for (index, other) in unless.iter().enumerate() {
+            conditions.push(format!("attribute_not_exists(#other{index})"));
+            fill_secret = fill_secret.expression_attribute_names(format!("#other{index}"), other.to_string());
+        }
+        let changes = [fill(ring, half), fill_secret.condition_expression(conditions.join(" AND "))];
+        match self.at_once(changes)?.send().await {
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled
@@ -122,11 +143,11 @@ impl Store {
                         .iter()
                         .any(|reason| reason.code() == Some("ConditionalCheckFailed")) =>
                 {
-                    Ok(())
+                    Ok(false)
                 }
                 _ => Err(error.into()),
             },
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
         }
     }
 

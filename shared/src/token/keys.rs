@@ -378,9 +378,14 @@ impl KeyRing {
         Ok(found)
     }
 
-    /// Puts a new MAC key into a slot, unless there is one.
-    pub(super) async fn create_mac_key(&self, slot: u32, active_from: Timestamp) -> Result<(), KeyError> {
-        Ok(self.store.create_mac_key(&Slotted { slot, active_from, key: MacKey::random() }).await?)
+    /// Puts a new MAC key into a slot, unless there is one, or one in the slots `unless`; whether it was put there.
+    pub(super) async fn create_mac_key(
+        &self,
+        slot: u32,
+        active_from: Timestamp,
+        unless: &[u32],
+    ) -> Result<bool, KeyError> {
+        Ok(self.store.create_mac_key(&Slotted { slot, active_from, key: MacKey::random() }, unless).await?)
     }
 
     /// The key for new access tokens.
@@ -397,15 +402,18 @@ impl KeyRing {
         newest_active(&self.load_signing(now).await?, now, fits).ok_or_else(|| log_failure(KeyError::Missing))
     }
 
-    /// Puts both halves of a new signing key into a slot, unless there are some.
+    /// Puts both halves of a new signing key into a slot, unless there are some, or private ones in the slots `unless`;
+    /// whether they were put there.
     pub(super) async fn create_signing_key(
         &self,
         slot: u32,
         active_from: Timestamp,
         algorithm: SigningAlgorithm,
-    ) -> Result<(), KeyError> {
+        unless: &[u32],
+    ) -> Result<bool, KeyError> {
         let (private, public) = generate(algorithm).map_err(log_failure)?;
-        Ok(self.store.create_signing_key(&Slotted { slot, active_from, key: private }, &public).await?)
+        let private = Slotted { slot, active_from, key: private };
+        Ok(self.store.create_signing_key(&private, &public, unless).await?)
     }
 
     /// The public key with this name; `None` when there is none.

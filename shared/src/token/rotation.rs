@@ -61,7 +61,7 @@ struct Plan {
 /// Decides for keys of one kind. `of_use` tells those that can sign at all: keys of another algorithm than the
 /// configured one only verify. `kept` is how many seconds what they made may live.
 ///
-/// The very first key is not made here, but when somebody first needs one ([`missing`]).
+/// The very first key is not made here, but when somebody first needs one ([`KeyRing::fill`]).
 fn plan<K>(
     keys: &[Slotted<K>],
     of_use: impl Fn(&K) -> bool,
@@ -86,27 +86,24 @@ fn plan<K>(
     Plan { create, delete: keys.iter().filter(is_spent).map(|key| key.slot).collect() }
 }
 
-/// The slot of a key to make at once, because none of use is active.
-fn missing<K>(keys: &[Slotted<K>], of_use: impl Fn(&K) -> bool, now: Timestamp) -> Option<u32> {
-    let is_there = keys.iter().any(|key| key.active_from <= now && of_use(&key.key));
-    (!is_there).then(|| keys.iter().map(|key| key.slot).max().map_or(1, |slot| slot.saturating_add(1)))
+/// The slot of a key to make at once should there be none to sign with, and the slots in which such keys would lie.
+fn to_fill<K>(keys: &[Slotted<K>], of_use: impl Fn(&K) -> bool, now: Timestamp) -> (u32, Vec<u32>) {
+    let next = keys.iter().map(|key| key.slot).max().map_or(1, |slot| slot.saturating_add(1));
+    let active = keys.iter().filter(|key| key.active_from <= now && of_use(&key.key)).map(|key| key.slot);
+    (next, active.collect())
 }
 
 impl KeyRing {
     /// Makes keys where there is none to sign with, and nothing else. Run by several at the same moment, one key comes to
-    /// be: a slot is filled once.
+    /// be: a slot is filled once. Private halves that were lost count as none.
     pub async fn fill(&self, schedule: &Schedule, now: Timestamp) -> Result<Rotated, KeyError> {
         let mut rotated = Rotated::default();
         let times = self.store.find_key_times().await?;
-        if let Some(slot) = missing(&times.macs, |()| true, now) {
-            self.create_mac_key(slot, now).await?;
-            rotated.created += 1;
-        }
+        let (slot, active) = to_fill(&times.macs, |()| true, now);
+        rotated.created += usize::from(self.create_mac_key(slot, now, &active).await?);
         let algorithm = schedule.signing_algorithm;
-        if let Some(slot) = missing(&times.signing, |of| *of == algorithm, now) {
-            self.create_signing_key(slot, now, algorithm).await?;
-            rotated.created += 1;
-        }
+        let (slot, active) = to_fill(&times.signing, |of| *of == algorithm, now);
+        rotated.created += usize::from(self.create_signing_key(slot, now, algorithm, &active).await?);
         Ok(rotated)
     }
 
@@ -121,8 +118,8 @@ impl KeyRing {
         let signs = |algorithm: &SigningAlgorithm| algorithm == signing_algorithm;
         let signing = plan(&times.signing, signs, *rotation, access, at_once, now);
         if let Some((slot, active_from)) = signing.create {
-            self.create_signing_key(slot, active_from, *signing_algorithm).await?;
-            rotated.created += 1;
+            let created = self.create_signing_key(slot, active_from, *signing_algorithm, &[]).await?;
+            rotated.created += usize::from(created);
         }
         for slot in signing.delete {
             self.store.delete_signing_key(slot).await?;
@@ -133,8 +130,7 @@ impl KeyRing {
         let refresh = lifetimes.app.absolute.max(SIGNUP_LIFETIME);
         let macs = plan(&times.macs, |()| true, *rotation, refresh, at_once, now);
         if let Some((slot, active_from)) = macs.create {
-            self.create_mac_key(slot, active_from).await?;
-            rotated.created += 1;
+            rotated.created += usize::from(self.create_mac_key(slot, active_from, &[]).await?);
         }
         for slot in macs.delete {
             self.store.delete_mac_key(slot).await?;
@@ -178,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_missing_where_none_can_sign() {
+    fn a_ring_is_filled_behind_its_last_slot_unless_an_active_key_is_there() {
         let es256_only = |algorithm: &SigningAlgorithm| *algorithm == SigningAlgorithm::Es256;
-        let missing = |keys: &[Slotted<SigningAlgorithm>], now| missing(keys, es256_only, Timestamp::from_unix(now));
-        assert_eq!(missing(&[], 5), Some(1));
-        assert_eq!(missing(&[es256(1, 0)], 5), None);
-        assert_eq!(missing(&[es256(3, 6)], 5), Some(4));
-        assert_eq!(missing(&[key(2, 0, SigningAlgorithm::Rs256)], 5), Some(3));
+        let to_fill = |keys: &[Slotted<SigningAlgorithm>]| to_fill(keys, es256_only, Timestamp::from_unix(5));
+        assert_eq!(to_fill(&[]), (1, vec![]));
+        assert_eq!(to_fill(&[es256(1, 0), es256(2, 5)]), (3, vec![1, 2]));
+        assert_eq!(to_fill(&[es256(3, 6)]), (4, vec![]));
+        assert_eq!(to_fill(&[key(2, 0, SigningAlgorithm::Rs256)]), (3, vec![]));
     }
 
     #[test]

@@ -44,8 +44,15 @@ private class Http(private val api: String) : Transport {
     /** How many answers to refreshes are lost. */
     var loses = 0
 
+    /** How many requests of `/me` are refused, as a token that is a generation behind would be. */
+    var refuses = 0
+
     override suspend fun send(method: String, path: String, headers: Map<String, String>, body: JSONObject?): Answer =
         withContext(Dispatchers.IO) {
+            if (path == "/me" && refuses > 0) {
+                refuses--
+                return@withContext Answer(401, JSONObject().put("code", "token_expired"))
+            }
             val content = body?.let { HttpRequest.BodyPublishers.ofString(it.toString()) }
             val request = HttpRequest.newBuilder(URI(api + path)).timeout(Duration.ofSeconds(10))
                 .method(method, content ?: HttpRequest.BodyPublishers.noBody())
@@ -121,6 +128,13 @@ fun main(arguments: Array<String>) = runBlocking {
     val unchanged = refreshesOf { restarted.refresh() }
     check(unchanged.map { it.second } == listOf(400, 200) && unchanged.distinctBy { it.first }.size == 2) { "$unchanged" }
     said("a key that was used up: 400, then a fresh one, signed in")
+
+    http.refuses = 1
+    check(refreshesOf { check(restarted.who() == name) }.map { it.second } == listOf(200))
+    http.refuses = 2
+    check(refreshesOf { check(restarted.request("GET", "/me").status == 401) }.size == 1)
+    check(http.refuses == 0 && restarted.who() == name)
+    said("refused before the token's end: refreshed, and repeated once; refused again: that is the answer")
 
     skipped += 700_000
     check(refreshesOf { check(restarted.who() == name) }.map { it.second } == listOf(200))
