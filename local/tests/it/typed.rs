@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Person, Stack};
 
+type Paste = fn(&str) -> String;
+
 async fn signup(stack: &Stack, body: &Value) -> Answer {
     stack.client().post("/signup").json(body.clone()).send().await
 }
@@ -38,7 +40,6 @@ async fn a_login_takes_what_was_pasted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_is_taken_as_it_was_pasted() {
     let stack = Stack::start().await;
-    type Paste = fn(&str) -> String;
     let pastes: [(&str, Paste); 4] = [
         ("anna", |code| format!("{code}\n")),
         ("bela", |code| format!("\u{feff}{}\u{a0}{}\u{200b}", &code[..4], &code[4..])),
