@@ -58,6 +58,7 @@ pub struct Mailbox {
 struct Inbox {
     mails: VecDeque<Mail>,
     failures: u32,
+    refusal: Option<&'static str>,
 }
 
 impl Mailbox {
@@ -68,12 +69,17 @@ impl Mailbox {
             Some(file) if file.exists() => read(file)?,
             _ => VecDeque::new(),
         };
-        Ok(Self { clock, file, state: Arc::new(Mutex::new(Inbox { mails, failures: 0 })) })
+        Ok(Self { clock, file, state: Arc::new(Mutex::new(Inbox { mails, failures: 0, refusal: None })) })
     }
 
     /// All mails, newest last.
     pub fn mails(&self) -> Vec<Mail> {
         self.lock().mails.iter().cloned().collect()
+    }
+
+    /// Refuses all mails with this error of SES's from now on, as when its account is in the sandbox: for tests.
+    pub fn refuse(&self, code: Option<&'static str>) {
+        self.lock().refusal = code;
     }
 
     /// Has the next `count` sendings fail, as when SES is down: for tests.
@@ -205,6 +211,9 @@ async fn send_email(State(mailbox): State<Mailbox>, body: Bytes) -> Response {
     };
     if fails {
         return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "told to fail");
+    }
+    if let Some(code) = mailbox.lock().refusal {
+        return error(StatusCode::BAD_REQUEST, code, "Email address is not verified: no-reply@latchkey.local");
     }
     let request: SendEmail = match serde_json::from_slice(&body) {
         Ok(request) => request,

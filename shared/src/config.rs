@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::account::ReservedUsernames;
 use crate::http::origin::{ApiUrl, Origin};
+use crate::mail::Sender;
 use crate::session::{KindLifetimes, Lifetimes};
 use crate::token::SigningAlgorithm;
 
@@ -55,7 +56,7 @@ pub struct Api {
 #[derive(Clone, Debug)]
 pub struct MailSettings {
     /// The sender, an identity that SES has verified.
-    pub from: String,
+    pub from: Sender,
     /// The SES configuration set that mails are sent with, so that bounces and complaints are reported.
     pub configuration_set: Option<String>,
 }
@@ -101,7 +102,7 @@ impl Environment {
     /// `MAIL_FROM`, `MAIL_CONFIGURATION_SET`.
     pub fn mail(&self) -> Result<MailSettings, ConfigError> {
         Ok(MailSettings {
-            from: self.text("MAIL_FROM")?,
+            from: self.parsed("MAIL_FROM", Sender::parse)?,
             configuration_set: self.optional("MAIL_CONFIGURATION_SET", |text| Some(text.to_owned()))?,
         })
     }
@@ -362,6 +363,11 @@ mod tests {
         for (name, value) in [
             ("API_URL", "api.example.test"),
             ("APP_URL", "javascript:alert(1)"),
+            ("APP_URL", "https://%"),
+            ("MAIL_FROM", "Latchkey"),
+            ("ALLOWED_ORIGINS", "https://WWW.Example.com:443"),
+            ("ALLOWED_ORIGINS", "https://app.example.test,https://*"),
+            ("BROWSER_IDLE_TIMEOUT", "1800.5"),
             ("ALLOWED_ORIGINS", "https://app.example.test/path"),
             ("ALLOWED_ORIGINS", "*"),
             ("COOKIE_DOMAIN", "example.test; Path=/x"),

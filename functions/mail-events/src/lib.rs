@@ -1,7 +1,8 @@
 //! The function behind the topic of SES's events: keeps mails from addresses that send them back.
 //!
 //! A permanent bounce keeps mails from an address for 90 days, a complaint for a year; sign-ups and resends are answered
-//! as ever, and no mail goes out. Whoever proves the address after all, with a code or link of an earlier mail, takes the
+//! as ever, and no mail goes out. Only addresses count that the mail was sent to: a report is written by whoever received it,
+//! and may name anybody's. Whoever proves the address after all, with a code or link of an earlier mail, takes the
 //! mark away with it. Other events, and bounces that pass, change nothing.
 //!
 //! It takes SNS notifications whose message is an SES event (`eventType`) or an SES notification (`notificationType`):
@@ -9,7 +10,7 @@
 //!
 //! Success: `{marked}`, a count of addresses. If the database fails, the invocation fails and Lambda repeats it.
 //!
-//! 1 WRU for each address.
+//! 1 WRU for each address, 2 where it has an owner.
 
 use std::sync::Arc;
 
@@ -67,6 +68,13 @@ struct MailEvent {
     event_type: String,
     bounce: Option<Bounce>,
     complaint: Option<Complaint>,
+    mail: SentMail,
+}
+
+/// The mail that the event is about, as SES sent it.
+#[derive(Debug, Deserialize)]
+struct SentMail {
+    destination: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,9 +98,11 @@ struct Recipient {
 }
 
 impl MailEvent {
-    /// The addresses that are not to be mailed, why and for how many seconds.
-    fn undeliverable(self) -> Option<(Undeliverable, u64, Vec<Recipient>)> {
-        match (self.event_type.as_str(), self.bounce, self.complaint) {
+    /// The addresses that are not to be mailed, why and for how many seconds. Of those that a report names, which comes from
+    /// whoever received the mail, only the ones count that the mail was sent to.
+    fn undeliverable(self) -> Option<(Undeliverable, u64, Vec<EmailAddress>)> {
+        let sent_to: Vec<EmailAddress> = self.mail.destination.iter().filter_map(|text| parse(text)).collect();
+        let (reason, seconds, named) = match (self.event_type.as_str(), self.bounce, self.complaint) {
             ("Bounce", Some(bounce), _) if bounce.bounce_type == "Permanent" => {
                 Some((Undeliverable::Bounce, AFTER_BOUNCE, bounce.bounced_recipients))
             }
@@ -101,7 +111,16 @@ impl MailEvent {
                 Some((Undeliverable::Complaint, AFTER_COMPLAINT, complaint.complained_recipients))
             }
             _ => None,
+        }?;
+        let named = named.iter().filter_map(|recipient| parse(&recipient.email_address));
+        let mut marked: Vec<EmailAddress> = Vec::new();
+        for email in named {
+            let is_new = marked.iter().all(|other| other.normalised() != email.normalised());
+            if is_new && sent_to.iter().any(|sent| sent.normalised() == email.normalised()) {
+                marked.push(email);
+            }
         }
+        Some((reason, seconds, marked))
     }
 }
 
@@ -125,14 +144,17 @@ pub async fn receive(deps: Arc<Deps>, event: SnsEvent) -> Result<Marked, StoreEr
             }
         };
         let Some((reason, seconds, recipients)) = event.undeliverable() else { continue };
-        for Recipient { email_address } in recipients {
-            let Ok(email) = EmailAddress::parse(address(&email_address)) else { continue };
+        for email in recipients {
             deps.store.mark_undeliverable(&email, reason, now.plus(seconds)).await?;
             marked += 1;
         }
     }
     tracing::info!(marked, "addresses marked undeliverable");
     Ok(Marked { marked })
+}
+
+fn parse(recipient: &str) -> Option<EmailAddress> {
+    EmailAddress::parse(address(recipient)).ok()
 }
 
 /// SES may repeat a recipient as it stood in the header, `Ann <ann@example.com>`.

@@ -206,3 +206,19 @@ async fn refusals_leave_cookies_alone() {
     }
     browser.get("/me").send().await.expect(200);
 }
+
+/// What another application has set, in whatever encoding, hides none of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_is_not_ascii_hides_none_of_ours() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    for theirs in ["theme=\u{e9}", "\u{c774}\u{b984}=\u{ac12}", "a=\"b; c", "=", "flag"] {
+        let browser = stack.remembered(&alice).await;
+        let ours = ["access", "refresh"].map(|name| format!("{name}={}", browser.cookie(name).expect("a cookie")));
+        let sent = [ours[0].as_str(), theirs, ours[1].as_str()].join("; ");
+        let other = || stack.browser();
+        other().get("/me").cookies(&sent).send().await.expect(200);
+        other().post("/logout").cookies(&sent).send().await.expect(204);
+        other().get("/me").cookies(&ours[0]).send().await.expect_problem(401, "session_ended");
+    }
+}

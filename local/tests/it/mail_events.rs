@@ -154,3 +154,63 @@ async fn mails_go_out_with_the_configuration_set_that_tells_of_bounces() {
     let sent = stack.local.mailbox().mails().pop().expect("a mail");
     assert_eq!(sent.configuration_set.as_deref(), Some("MailConfigurationSet"));
 }
+
+/// A report is written by whoever received the mail, and may name anybody's address.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_addresses_that_were_mailed_are_marked() {
+    let stack = Stack::start().await;
+    let (alice, victim) = (Person::named("alice"), Person::named("victim"));
+    let report = |kind: &str, member: &str, details: Value, destination: &Value| {
+        notification(&json!({"eventType": kind, member: details, "mail": {"destination": destination}}))
+    };
+    let named = |addresses: &[&str]| {
+        json!(addresses.iter().map(|address| json!({"emailAddress": address})).collect::<Vec<_>>())
+    };
+    let both = named(&[&victim.email, &alice.email, &alice.email]);
+    let bounced = json!({"bounceType": "Permanent", "bouncedRecipients": both});
+    let complained = json!({"complainedRecipients": both});
+    for (destination, count) in [
+        (json!([alice.email]), 1),
+        (json!([format!("Alice <{}>", alice.email.to_uppercase())]), 1),
+        (json!([]), 0),
+        (json!(["somebody@example.test"]), 0),
+    ] {
+        for event in [
+            report("Bounce", "bounce", bounced.clone(), &destination),
+            report("Complaint", "complaint", complained.clone(), &destination),
+        ] {
+            assert_eq!(marked(&stack, event).await, count, "{destination}");
+        }
+    }
+    stack.client().post("/signup").json(victim.signup("app")).send().await.expect(202);
+    assert_eq!(mails_to(&stack, &victim).await, 1);
+    stack.client().post("/signup").json(alice.signup("app")).send().await.expect(202);
+    assert_eq!(mails_to(&stack, &alice).await, 0);
+}
+
+/// What is kept of an address that nobody owns ends with its mark; an account never does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_ends_and_an_account_does_not() {
+    let stack = Stack::with_database(&[]).await;
+    let alice = stack.person("alice").await;
+    marked(&stack, bounce("Permanent", &alice.email)).await;
+    marked(&stack, bounce("Permanent", "nobody@example.test")).await;
+    let items = crate::harness::tables::items(&stack, "UsersTable").await;
+    let ttl = |address: &str| {
+        let pk = format!("EMAIL#{address}");
+        let item = items.iter().find(|item| crate::harness::tables::text(item, "pk") == pk).expect("an item");
+        assert!(item.contains_key("undeliverable_until"), "{address}");
+        item.get("ttl").and_then(|ttl| ttl.as_n().ok()).cloned()
+    };
+    assert_eq!(ttl(&alice.email), None);
+    let until = stack.clock.now().unix() + 90 * DAY;
+    assert_eq!(ttl("nobody@example.test"), Some(until.to_string()));
+    // Whoever gets the address has it for good.
+    let nobody = Person { email: "nobody@example.test".to_owned(), ..Person::named("nobody") };
+    stack.clock.advance(90 * DAY);
+    let (signup_id, mail) = stack.sign_up(&nobody).await;
+    stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
+    let items = crate::harness::tables::items(&stack, "UsersTable").await;
+    let owned = items.iter().find(|item| crate::harness::tables::text(item, "pk") == "EMAIL#nobody@example.test");
+    assert!(!owned.expect("an item").contains_key("ttl"));
+}

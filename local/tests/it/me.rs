@@ -144,3 +144,36 @@ async fn a_bearer_of_a_browser_session_gets_no_cookie() {
     stack.clock.advance(1200);
     stack.me(&access).await.expect(200).expect_no_cookies();
 }
+
+/// A link on another site that was followed is no sign that anybody is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_navigation_from_another_site_extends_nothing() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    let browser = stack.signed_in(&alice).await;
+    stack.clock.advance(1200);
+    browser.get("/me").fetch_site(Some("cross-site")).send().await.expect(200).expect_no_cookies();
+    for site in ["same-site", "same-origin", "none"] {
+        let answer = browser.copy().get("/me").fetch_site(Some(site)).send().await.expect(200);
+        assert!(answer.cookie("access").is_some(), "{site}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_carries_the_headers_of_safe_answers() {
+    let stack = Stack::start().await;
+    let (_, app) = stack.person_with_session("alice").await;
+    for answer in [
+        stack.me(&app.access).await.expect(200),
+        stack.me("nonsense").await.expect(401),
+        stack.client().post("/login").json(serde_json::json!({})).send().await.expect(400),
+        stack.client().post("/login").origin(Some("https://evil.test")).send().await.expect(403),
+        stack.client().get("/.well-known/jwks.json").send().await.expect(200),
+        stack.client().get("/verify?token=nothing").send().await.expect(400),
+    ] {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{}", answer.text());
+        assert!(answer.header("referrer-policy").is_some(), "{}", answer.text());
+        let policy = answer.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    }
+}

@@ -509,6 +509,13 @@ async fn sessions(iam: &Arc<Iam>) {
     stack.refresh(&app.refresh, None).await.expect(401);
     stack.refresh(&app.refresh, None).await.expect(401);
 
+    // A copied cookie, two generations behind.
+    let browser = stack.signed_in(&alice).await;
+    let copied = browser.copy();
+    browser.post("/refresh").send().await.expect(200);
+    browser.post("/refresh").send().await.expect(200);
+    copied.get("/me").send().await.expect_problem(401, "token_reused");
+
     let (app, other) = (stack.app(&alice).await, stack.app(&alice).await);
     let browser = stack.remembered(&alice).await;
     browser.post("/logout").send().await.expect(204);

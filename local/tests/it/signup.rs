@@ -412,3 +412,17 @@ async fn a_resend_after_the_verification_hands_out_nothing() {
     stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
     stack.app(&alice).await;
 }
+
+/// A new account of AWS is in SES's sandbox: nobody is told to try again what would be refused again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_refused_for_good_is_no_reason_to_try_again() {
+    let stack = Stack::start().await;
+    stack.local.mailbox().refuse(Some("MessageRejected"));
+    let answer = stack.client().post("/signup").json(Person::named("alice").signup("app")).send().await;
+    assert_eq!(answer.expect_problem(500, "internal").header("retry-after"), None);
+    stack.local.mailbox().refuse(Some("TooManyRequestsException"));
+    let answer = stack.client().post("/signup").json(Person::named("alice").signup("app")).send().await;
+    assert!(answer.expect_problem(503, "unavailable").header("retry-after").is_some());
+    stack.local.mailbox().refuse(None);
+    stack.client().post("/signup").json(Person::named("alice").signup("app")).send().await.expect(202);
+}

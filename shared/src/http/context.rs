@@ -122,3 +122,37 @@ pub fn request_id(request: &Request) -> String {
     };
     from_gateway.or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone())).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> HttpContext {
+        let api = Api { url: None, allowed_origins: Vec::new(), cookie_domain: None };
+        HttpContext { api, log_client_address: true }
+    }
+
+    /// Whatever AWS does: a handler that never ends is answered before the function is stopped.
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_takes_too_long_is_unavailable() {
+        let started = tokio::time::Instant::now();
+        let problem = context().within_timeout(std::future::pending::<Result<(), Problem>>()).await;
+        assert_eq!(problem.expect_err("no answer").code(), Code::Unavailable);
+        assert_eq!(started.elapsed(), HANDLER_TIMEOUT);
+    }
+
+    #[test]
+    fn answers_carry_their_headers_unless_they_have_others() {
+        let mut response = Response::default();
+        response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        context().complete(&mut response, true);
+        let headers = response.headers();
+        assert_eq!(headers[REFERRER_POLICY], "same-origin");
+        assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[CACHE_CONTROL], "no-store");
+        assert!(headers.contains_key(CONTENT_SECURITY_POLICY) && headers.contains_key(STRICT_TRANSPORT_SECURITY));
+        let mut local = Response::default();
+        context().complete(&mut local, false);
+        assert!(!local.headers().contains_key(STRICT_TRANSPORT_SECURITY));
+    }
+}

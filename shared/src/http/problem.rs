@@ -315,7 +315,12 @@ impl From<AccountError> for Problem {
 
 impl From<MailError> for Problem {
     fn from(error: MailError) -> Self {
-        Self::new(Code::Unavailable).caused_by(error)
+        // What is refused for good would be refused again: nobody is told to try it.
+        let code = match error {
+            MailError::Throttled { .. } | MailError::Unavailable(_) => Code::Unavailable,
+            MailError::Refused { .. } => Code::Internal,
+        };
+        Self::new(code).caused_by(error)
     }
 }
 

@@ -112,23 +112,38 @@ impl Store {
         items.first().map_or(Ok(false), |item| is_undeliverable(item, now))
     }
 
-    /// Keeps mails from an address until some time, whether or not it has an owner.
+    /// Keeps mails from an address until some time, whether or not it has an owner. The mark of an address without one ends
+    /// with its item.
     pub async fn mark_undeliverable(
         &self,
         email: &EmailAddress,
         reason: Undeliverable,
         until: Timestamp,
     ) -> Result<(), StoreError> {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::email(email).to_attributes()))
-            .update_expression("SET undeliverable_until = :until, undeliverable_reason = :reason")
-            .expression_attribute_values(":until", number(until.unix()))
-            .expression_attribute_values(":reason", string(reason.as_str()))
-            .send()
-            .await?;
-        Ok(())
+        let update = |condition: &str, ttl: &str| {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(Key::email(email).to_attributes()))
+                .condition_expression(condition)
+                .update_expression(format!("SET undeliverable_until = :until, undeliverable_reason = :reason{ttl}"))
+                .expression_attribute_values(":until", number(until.unix()))
+                .expression_attribute_values(":reason", string(reason.as_str()))
+        };
+        // An address that nobody owns is not kept beyond its mark; an owner's item is never given an end.
+        let unowned =
+            update("attribute_not_exists(user_id)", ", #ttl = :until").expression_attribute_names("#ttl", "ttl");
+        match unowned.send().await {
+            Err(error) if is_condition_failure(error.as_service_error()) => {}
+            outcome => return Ok(outcome.map(drop)?),
+        }
+        match update("attribute_exists(user_id)", "").send().await {
+            // The account went meanwhile; whoever repeats the notification marks the address alone.
+            Err(error) if is_condition_failure(error.as_service_error()) => {
+                Err(StoreError::Unavailable("the address changed hands".into()))
+            }
+            outcome => Ok(outcome.map(drop)?),
+        }
     }
 
     /// The user who owns an address or a name.

@@ -31,6 +31,10 @@ pub const RELOAD_AFTER: u64 = 300;
 /// Seconds between two looks for a key that this instance does not know.
 pub const UNKNOWN_KEY_COOLDOWN: u64 = 60;
 
+/// Seconds by which the clocks of two instances may differ: a key that was just made, by another one, is active here too.
+/// Far less than the time that a key is published before it signs.
+pub const CLOCK_SKEW: u64 = 60;
+
 /// Keys could not be had, or not used.
 #[derive(Debug, Error)]
 pub enum KeyError {
@@ -350,7 +354,8 @@ impl KeyRing {
             return Ok(key);
         }
         self.have_keys_made().await?;
-        newest_active(&self.load_macs(now).await?, now, |_| true).ok_or_else(|| log_failure(KeyError::Missing))
+        newest_active(&self.load_macs(now).await?, now.plus(CLOCK_SKEW), |_| true)
+            .ok_or_else(|| log_failure(KeyError::Missing))
     }
 
     /// Has the function that writes keys make those that are missing.
@@ -399,7 +404,8 @@ impl KeyRing {
             return Ok(key);
         }
         self.have_keys_made().await?;
-        newest_active(&self.load_signing(now).await?, now, fits).ok_or_else(|| log_failure(KeyError::Missing))
+        newest_active(&self.load_signing(now).await?, now.plus(CLOCK_SKEW), fits)
+            .ok_or_else(|| log_failure(KeyError::Missing))
     }
 
     /// Puts both halves of a new signing key into a slot, unless there are some, or private ones in the slots `unless`;

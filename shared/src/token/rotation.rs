@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::algorithm::SigningAlgorithm;
-use super::keys::{KeyError, KeyRing, Slotted};
+use super::keys::{CLOCK_SKEW, KeyError, KeyRing, Slotted};
 use crate::account::SIGNUP_LIFETIME;
 use crate::clock::Timestamp;
 use crate::session::Lifetimes;
@@ -89,7 +89,8 @@ fn plan<K>(
 /// The slot of a key to make at once should there be none to sign with, and the slots in which such keys would lie.
 fn to_fill<K>(keys: &[Slotted<K>], of_use: impl Fn(&K) -> bool, now: Timestamp) -> (u32, Vec<u32>) {
     let next = keys.iter().map(|key| key.slot).max().map_or(1, |slot| slot.saturating_add(1));
-    let active = keys.iter().filter(|key| key.active_from <= now && of_use(&key.key)).map(|key| key.slot);
+    let is_active = |key: &&Slotted<K>| key.active_from <= now.plus(CLOCK_SKEW) && of_use(&key.key);
+    let active = keys.iter().filter(is_active).map(|key| key.slot);
     (next, active.collect())
 }
 
@@ -179,7 +180,8 @@ mod tests {
         let to_fill = |keys: &[Slotted<SigningAlgorithm>]| to_fill(keys, es256_only, Timestamp::from_unix(5));
         assert_eq!(to_fill(&[]), (1, vec![]));
         assert_eq!(to_fill(&[es256(1, 0), es256(2, 5)]), (3, vec![1, 2]));
-        assert_eq!(to_fill(&[es256(3, 6)]), (4, vec![]));
+        assert_eq!(to_fill(&[es256(3, 5 + CLOCK_SKEW)]), (4, vec![3]));
+        assert_eq!(to_fill(&[es256(3, 6 + CLOCK_SKEW)]), (4, vec![]));
         assert_eq!(to_fill(&[key(2, 0, SigningAlgorithm::Rs256)]), (3, vec![]));
     }
 
