@@ -270,6 +270,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 BODY,
                 &[
                     Code::InvalidUsername,
+                    Code::WeakPassword,
                     Code::InvalidVerification,
                     Code::ConfirmationRequired,
                     Code::InvalidCredentials,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use url::Url;
 
+use crate::account::ReservedUsernames;
 use crate::http::origin::{ApiUrl, Origin};
 use crate::mail::Sender;
 use crate::session::{KindLifetimes, Lifetimes};
@@ -109,6 +110,11 @@ impl Environment {
     /// `SERVICE_NAME`: what the product calls itself in mails and pages.
     pub fn service_name(&self) -> Result<String, ConfigError> {
         self.text("SERVICE_NAME")
+    }
+
+    /// `RESERVED_USERNAMES`, `SERVICE_NAME`: the names that nobody signs up under.
+    pub fn reserved_usernames(&self) -> Result<ReservedUsernames, ConfigError> {
+        Ok(ReservedUsernames::parse(&self.any("RESERVED_USERNAMES")?, &self.service_name()?))
     }
 
     /// `PASSWORD_MIN_LENGTH`: the fewest characters of a new password.
@@ -285,7 +291,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 23] = [
+    const VARS: [(&str, &str); 24] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -295,6 +301,7 @@ mod tests {
         ("MAIL_FROM", "no-reply@example.test"),
         ("MAIL_CONFIGURATION_SET", ""),
         ("SERVICE_NAME", "Latchkey"),
+        ("RESERVED_USERNAMES", ""),
         ("MAX_SESSIONS", "20"),
         ("KEY_ROTATION_DAYS", "30"),
         ("PASSWORD_MIN_LENGTH", "8"),
@@ -323,6 +330,7 @@ mod tests {
         environment.app_url()?;
         environment.mail()?;
         environment.service_name()?;
+        environment.reserved_usernames()?;
         environment.password_min_length()?;
         environment.max_sessions()?;
         environment.key_rotation()?;

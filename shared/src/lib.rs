@@ -20,6 +20,7 @@ pub mod runtime;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+mod text;
 pub mod token;
 
 /// The README's example of a protected function, compiled as it stands there.

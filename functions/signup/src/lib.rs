@@ -4,8 +4,8 @@
 //! works); browsers also get the cookie `signup`. The same whether or not the address has an account: then the mail
 //! says so, and the sign-up never verifies.
 //!
-//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username`, `invalid_email`,
-//! `weak_password`, `username_taken` (names are public), `csrf_rejected`, `unavailable`.
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
+//! `invalid_email`, `weak_password`, `username_taken` (names are public), `csrf_rejected`, `unavailable`.
 //!
 //! `POST /signup/resend` — mails a new code and link; the old ones die. Guesses of the code are not refilled.
 //!
@@ -17,8 +17,8 @@
 //! Round trips: 2 and the mail; 1 WRU, 2 RRU.
 
 use shared::account::{
-    CODE_LIFETIME, CandidatePassword, EmailAddress, PendingSignup, SIGNUP_LIFETIME, SignupSecret, SignupSecrets,
-    Username,
+    CODE_LIFETIME, CandidatePassword, EmailAddress, PendingSignup, ReservedUsernames, SIGNUP_LIFETIME, SignupSecret,
+    SignupSecrets, Username,
 };
 use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
@@ -39,6 +39,8 @@ pub struct Deps {
     hasher: PasswordHasher,
     api: Api,
     app_url: String,
+    service_name: String,
+    reserved_usernames: ReservedUsernames,
     password_min_length: usize,
     clock: Clock,
 }
@@ -53,6 +55,8 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
         hasher: platform.hasher(),
         api: environment.api()?,
         app_url: environment.app_url()?.into(),
+        service_name: environment.service_name()?,
+        reserved_usernames: environment.reserved_usernames()?,
         password_min_length: environment.password_min_length()?,
         clock: platform.clock.clone(),
     };
@@ -110,6 +114,9 @@ pub struct ResendResponse {
 /// Why there is no sign-up, or no mail.
 #[derive(Debug, Error)]
 pub enum SignupError {
+    /// The name speaks for the service.
+    #[error("the user name is reserved")]
+    UsernameReserved,
     /// The name has an owner.
     #[error("the user name is taken")]
     UsernameTaken,
@@ -124,6 +131,7 @@ pub enum SignupError {
 impl From<SignupError> for Problem {
     fn from(error: SignupError) -> Self {
         match error {
+            SignupError::UsernameReserved => Self::new(Code::InvalidUsername).with_detail(error),
             SignupError::UsernameTaken => Self::new(Code::UsernameTaken),
             SignupError::NotYet(seconds) => Self::new(Code::RateLimited).with_retry_after(seconds),
             SignupError::NoSignupId => Self::new(Code::InvalidRequest).with_detail(error),
@@ -143,8 +151,11 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
 async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, Problem> {
     let SignupRequest { username, email, password, locale, client } = json::parse(request)?;
     let username = Username::parse(&username)?;
+    if deps.reserved_usernames.contains(&username) {
+        return Err(SignupError::UsernameReserved.into());
+    }
     let email = EmailAddress::parse(&email)?;
-    let password = password.to_store(deps.password_min_length, &username, &email)?;
+    let password = password.to_store(deps.password_min_length, &username, &email, &deps.service_name)?;
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 

@@ -12,11 +12,13 @@
 //!
 //! Success: `201`, a session response; for the page's form `303` to `AppUrl`, with cookies.
 //!
-//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username`, `invalid_verification`,
-//! `confirmation_required` (a token alone), `invalid_credentials` (a token with another password), `email_taken`,
-//! `username_taken`, `csrf_rejected`, `unavailable`; for the form they come as a page.
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
+//! `weak_password` (it would be the other name), `invalid_verification`, `confirmation_required` (a token alone),
+//! `invalid_credentials` (a token with another password), `email_taken`, `username_taken`, `csrf_rejected`,
+//! `unavailable`; for the form they come as a page.
 //!
-//! Round trips: 2; 10 WRU (11 by code, as a guess is spent first), 1 RRU. The page: 1; 1 RRU.
+//! Round trips: 2; 10 WRU (11 by code, as a guess is spent first), 1 RRU. The page: 1; 1 RRU. Another name may cost two
+//! hashes.
 
 pub mod page;
 
@@ -26,14 +28,14 @@ use lambda_http::http::header::{
 };
 use lambda_http::{Body, RequestExt};
 use shared::account::{
-    CandidatePassword, Completion, Epoch, PendingSignup, Proof, SignupSecret, Status, User, UserId, Username,
-    VerificationCode, code_mac,
+    CandidatePassword, Completion, Epoch, Password, PendingSignup, Proof, ReservedUsernames, SignupSecret, Status,
+    User, UserId, Username, VerificationCode, WeakPassword, code_mac,
 };
 use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
 use shared::http::{csrf, header};
 use shared::locale::Locale;
-use shared::password_hasher::{PasswordHasher, Verdict};
+use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::{Client, Generation, Kind, Session, SessionRef};
 use shared::store::{AccountError, NewAccount};
@@ -51,6 +53,7 @@ pub struct Deps {
     issuer: Issuer,
     app_url: Url,
     service_name: String,
+    reserved_usernames: ReservedUsernames,
     clock: Clock,
 }
 
@@ -65,6 +68,7 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
         keys,
         app_url: environment.app_url()?,
         service_name: environment.service_name()?,
+        reserved_usernames: environment.reserved_usernames()?,
         clock: platform.clock.clone(),
     };
     platform.endpoint(deps, handle)
@@ -96,6 +100,9 @@ pub struct VerifyRequest {
 /// Why nothing was verified.
 #[derive(Debug, Error)]
 pub enum VerifyError {
+    /// The other name speaks for the service.
+    #[error("the user name is reserved")]
+    UsernameReserved,
     /// Both a code and a token, or neither, or a code without `signup_id`.
     #[error("either signup_id and code, or a token, are required")]
     Proof,
@@ -116,6 +123,7 @@ pub enum VerifyError {
 impl From<VerifyError> for Problem {
     fn from(error: VerifyError) -> Self {
         match error {
+            VerifyError::UsernameReserved => Self::new(Code::InvalidUsername).with_detail(error),
             VerifyError::Proof => Self::new(Code::InvalidRequest).with_detail(error),
             VerifyError::ForeignForm => Self::new(Code::CsrfRejected),
             VerifyError::Invalid => Self::new(Code::InvalidVerification),
@@ -266,6 +274,9 @@ fn page(
 async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: StatusCode) -> Result<Response, Problem> {
     let VerifyRequest { token, code, signup_id, password, username, client, remember } = body;
     let username = username.as_deref().map(Username::parse).transpose()?;
+    if username.as_ref().is_some_and(|username| deps.reserved_usernames.contains(username)) {
+        return Err(VerifyError::UsernameReserved.into());
+    }
     let kind = Kind::chosen(client, remember);
     let now = deps.clock.now();
     let signup_id = signup_id.as_deref().or(inbound.signup_cookie.as_deref());
@@ -274,7 +285,7 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         (Some(code), None, Some(signup_id)) => {
             prove_by_code(deps, signup_id, &code, now).await.map(|pending| (pending, Proof::Code))
         }
-        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password, now).await,
+        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password.as_ref(), now).await,
         _ => return Err(VerifyError::Proof.into()),
     };
     let (pending, proof) = proved.inspect_err(|problem| {
@@ -282,6 +293,17 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
             SecurityEvent::VerificationFailed.log();
         }
     })?;
+    // Only that proof has looked at the password.
+    let proved_password = password.as_ref().filter(|_| proof == Proof::LinkAndPassword);
+    if let Some(username) = &username
+        && pending.completion.is_none()
+        && is_password(deps, username, &pending, proved_password).await?
+    {
+        if let Some(guess) = proof.guess() {
+            deps.store.restore_attempt(pending.id, guess).await?;
+        }
+        return Err(WeakPassword::Guessable.into());
+    }
     let created = match pending.completion.clone() {
         Some(completion) => Err(AccountError::AlreadyCompleted(completion)),
         None => create_account(deps, &pending, username, kind, inbound, proof, now).await,
@@ -328,7 +350,7 @@ async fn prove_by_token(
     deps: &Deps,
     token: &str,
     signup_id: Option<&str>,
-    password: Option<CandidatePassword>,
+    password: Option<&CandidatePassword>,
     now: Timestamp,
 ) -> Result<(PendingSignup, Proof), Problem> {
     let token = SignupSecret::parse(token).ok_or(VerifyError::Invalid)?;
@@ -354,6 +376,26 @@ async fn prove_by_token(
         (Verdict::Right { .. }, _) => Ok((pending, Proof::LinkAndPassword)),
         (Verdict::Wrong, _) => Err(VerifyError::WrongPassword.into()),
     }
+}
+
+/// Whether the sign-up's password is this name, which came after it. Of a password that is not at hand, the plainest
+/// guesses are tried.
+async fn is_password(
+    deps: &Deps,
+    username: &Username,
+    pending: &PendingSignup,
+    password: Option<&CandidatePassword>,
+) -> Result<bool, HashError> {
+    if let Some(password) = password {
+        return Ok(password.is_made_of(username));
+    }
+    for guess in Password::guesses_from(username) {
+        let (verdict, _) = deps.hasher.verify(guess, Some(pending.password_hash.clone())).await?;
+        if matches!(verdict, Verdict::Right { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn create_account(

@@ -279,7 +279,7 @@ fn no_environment_and_no_time_but_by_their_doors() {
 }
 
 /// Values of the template's parameters that its patterns take.
-const TAKEN: [(&str, &str); 39] = [
+const TAKEN: [(&str, &str); 40] = [
     ("AppUrl", "https://app.example.com"),
     ("AppUrl", "https://app.example.com/#/welcome?from=%EA%B0%80"),
     ("AppUrl", "http://localhost:80/100%"),
@@ -314,6 +314,7 @@ const TAKEN: [(&str, &str); 39] = [
     ("MaxSessions", "50"),
     ("PasswordMinLength", "8"),
     ("PasswordMinLength", "64"),
+    ("ReservedUsernames", "founder, 설립자,,Customer Success"),
     ("KeyRotationDays", "1"),
     ("KeyRotationDays", "365"),
     ("RevocationCheck", "token"),
@@ -322,7 +323,7 @@ const TAKEN: [(&str, &str); 39] = [
 ];
 
 /// Values with which functions would not start, or that nobody can mean.
-const REFUSED: [(&str, &str); 65] = [
+const REFUSED: [(&str, &str); 66] = [
     ("AppUrl", ""),
     ("AppUrl", "https://"),
     ("AppUrl", "https://%"),
@@ -387,6 +388,7 @@ const REFUSED: [(&str, &str); 65] = [
     ("MaxSessions", "51"),
     ("PasswordMinLength", "7"),
     ("PasswordMinLength", "65"),
+    ("ReservedUsernames", "a\nb"),
     ("KeyRotationDays", "366"),
 ];
 

@@ -27,6 +27,7 @@ mod requests;
 mod secrets;
 mod session_layer;
 mod storage;
+mod typed;
 
 mod authorizer;
 mod budget;

@@ -32,7 +32,6 @@ async fn what_is_no_json() {
             b"{},",
             b"{'a': 1}",
             b"{\"a\": NaN}",
-            b"\xef\xbb\xbf{}",
             b"\xff\xfe{}",
             b"{\"username\": \"\xff\"}",
             b"{\"username\": \"\\ud800\"}",
@@ -158,7 +157,7 @@ async fn names_that_would_be_headers_or_html() {
     let stack = Stack::start().await;
     // A username is refused where it could do harm; what is left cannot break a mail.
     for username in
-        ["eve\r\nBcc: all@example.test", "eve<script>", "eve\u{0}", "eve\u{2028}", "eve\u{7f}", "eve\"><img src=x>"]
+        ["eve\r\nBcc: all@example.test", "eve<script>", "eve\u{0}", "ev\u{2028}e", "eve\u{7f}", "eve\"><img src=x>"]
     {
         let person = Person { username: username.to_owned(), ..Person::named("eve") };
         stack.client().post("/signup").json(person.signup("app")).send().await.expect_problem(422, "invalid_username");

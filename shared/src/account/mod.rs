@@ -7,6 +7,7 @@ mod email;
 mod id;
 mod password;
 mod pending;
+mod reserved;
 mod user;
 mod username;
 
@@ -18,5 +19,6 @@ pub use pending::{
     CODE_ATTEMPTS, CODE_LIFETIME, Completion, Guess, MAX_MAILS, PASSWORD_ATTEMPTS, PendingId, PendingSignup, Proof,
     REPEAT_WINDOW, RESEND_COOLDOWN, SIGNUP_LIFETIME, SignupSecret, SignupSecrets, VerificationCode, code_mac,
 };
+pub use reserved::ReservedUsernames;
 pub use user::{Epoch, Status, User};
 pub use username::{InvalidUsername, Username};

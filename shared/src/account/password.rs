@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{EmailAddress, Username};
 
@@ -57,21 +57,29 @@ impl CandidatePassword {
         (!normal.0.is_empty()).then_some(normal)
     }
 
-    /// The password to store for a new account.
+    /// The password to store for a new account of the service of that name.
     pub fn to_store(
         &self,
         minimum: usize,
         username: &Username,
         email: &EmailAddress,
+        service_name: &str,
     ) -> Result<Password, WeakPassword> {
         let password = self.normalised().ok_or(WeakPassword::TooLong)?;
         if password.0.chars().count() < minimum {
             return Err(WeakPassword::TooShort { minimum });
         }
-        if password.is_guessable(username, email) {
+        let address = email.normalised();
+        let own = [username.as_str(), &address, service_name];
+        if password.is_common() || password.is_made_of(own.into_iter().flat_map(own_words)) {
             return Err(WeakPassword::Guessable);
         }
         Ok(password)
+    }
+
+    /// Whether it is that name, or a plain variation of it: for a name that comes after the password, at `/verify`.
+    pub fn is_made_of(&self, username: &Username) -> bool {
+        self.normalised().is_some_and(|password| password.is_made_of(own_words(username.as_str())))
     }
 
     fn normalised(&self) -> Option<Password> {
@@ -93,19 +101,166 @@ impl Password {
         self.0.as_bytes()
     }
 
-    fn is_guessable(&self, username: &Username, email: &EmailAddress) -> bool {
-        let mut folded = caseless::default_case_fold_str(&self.0);
-        let address = email.normalised();
-        let local_part = address.split('@').next().unwrap_or_default();
-        let one_character = folded.chars().all(|c| folded.starts_with(c));
-        let guessable = one_character
-            || folded == username.normalised()
-            || folded == address
-            || folded == local_part
-            || is_common(folded.as_bytes());
-        folded.zeroize();
-        guessable
+    /// The passwords to try against a stored hash, of which the password is not known any more, for a name that comes
+    /// later: the name as it is written, and in lower case. Two at most, as each costs a hash.
+    pub fn guesses_from(username: &Username) -> impl Iterator<Item = Self> {
+        let name = username.as_str();
+        let lower = name.to_lowercase();
+        let other = (lower != name).then_some(lower);
+        std::iter::once(name.to_owned()).chain(other).map(Self)
     }
+
+    /// Whether it is one that everybody tries: of the list, a repetition or a run (`12345678901`), a season or month
+    /// with its year, or a plain variation of such a one: other case, signs for letters, a few digits or signs around.
+    fn is_common(&self) -> bool {
+        let folded = Zeroizing::new(caseless::default_case_fold_str(&self.0));
+        is_run(&folded)
+            || is_common(folded.as_bytes())
+            || cores(&folded).any(|core| {
+                let unit = repeated(core);
+                let known = |text: &str| is_common(text.as_bytes()) || CALENDAR.contains(&text);
+                let plain = |one| Zeroizing::new(unleet(unit, one));
+                known(core) || known(unit) || known(&plain('i')) || known(&plain('l'))
+            })
+    }
+
+    /// Whether it is nothing but those words, with a few digits or signs around or between them.
+    fn is_made_of(&self, words: impl IntoIterator<Item = String>) -> bool {
+        let words: Vec<String> = words.into_iter().collect();
+        let folded = Zeroizing::new(caseless::default_case_fold_str(&self.0));
+        cores(&folded).chain([&**folded]).any(|core| is_tiled(&Zeroizing::new(plain_form(core)), &words))
+    }
+}
+
+/// The most characters around a word that leave it guessable: a year and two marks.
+const MAX_AROUND: usize = 6;
+
+/// With a year they are the commonest answer to «change your password».
+const CALENDAR: [&str; 41] = [
+    "spring",
+    "summer",
+    "autumn",
+    "fall",
+    "winter",
+    "season",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "봄",
+    "여름",
+    "가을",
+    "겨울",
+];
+
+/// What is left of a text without a few characters that are no letters before and after it, in every way; also without
+/// a run of any length after it.
+fn cores(text: &str) -> impl Iterator<Item = &str> {
+    let filler = |c: &char| !c.is_alphabetic();
+    let before = text.chars().take(MAX_AROUND).take_while(filler).count();
+    let starts = text.char_indices().map(|(start, _)| start).take(before + 1).enumerate();
+    let within = starts.flat_map(move |(skipped, start)| {
+        let rest = &text[start..];
+        let after = rest.chars().rev().take(MAX_AROUND - skipped).take_while(filler).count();
+        let ends = rest.char_indices().rev().map(|(end, _)| end).take(after);
+        std::iter::once(rest.len()).chain(ends).map(move |end| &rest[..end])
+    });
+    let letters = text.trim_end_matches(|c: char| !c.is_alphabetic());
+    let run = is_run(&text[letters.len()..]).then_some(letters);
+    within.chain(run).filter(|core| !core.is_empty())
+}
+
+/// Whether each character is the one before it, or the next, or the last, all along (`aaaa`, `1234567890`, `4321`).
+fn is_run(text: &str) -> bool {
+    let next = |c: char| match c {
+        '9' => Some('0'),
+        c => char::from_u32(u32::from(c) + 1),
+    };
+    let mut pairs = text.chars().zip(text.chars().skip(1));
+    let first = |one: char| text.starts_with(one);
+    text.chars().all(first)
+        || pairs.clone().all(|(one, two)| next(one) == Some(two))
+        || pairs.all(|(one, two)| next(two) == Some(one))
+}
+
+/// The unit that a text is repetitions of; the text itself where it is none.
+fn repeated(text: &str) -> &str {
+    let units = text.char_indices().map(|(end, _)| end).skip(1);
+    let bytes = text.as_bytes();
+    let repeats = |end: &usize| bytes.chunks(*end).all(|chunk| *chunk == bytes[..*end]);
+    units.take_while(|end| *end <= text.len() / 2).find(repeats).map_or(text, |end| &text[..end])
+}
+
+/// With letters for the digits and signs that stand for them; `one` is what `1` and `!` stand for.
+fn unleet(text: &str, one: char) -> String {
+    let mut plain = String::with_capacity(text.len());
+    plain.extend(text.chars().map(|c| match c {
+        '0' => 'o',
+        '1' | '!' | '|' => one,
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' | '+' => 't',
+        '8' => 'b',
+        '9' => 'g',
+        c => c,
+    }));
+    plain
+}
+
+/// Letters alone, and those that a digit or sign may stand for under one letter.
+fn plain_form(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    plain.extend(unleet(text, 'i').chars().filter(|c| c.is_alphanumeric()).map(|c| if c == 'l' { 'i' } else { c }));
+    plain
+}
+
+/// A name or address of the user's, or the service's name, and the parts of it that say something.
+fn own_words(text: &str) -> Vec<String> {
+    let folded = caseless::default_case_fold_str(&text.nfkc().collect::<String>());
+    let parts = folded.split(|c: char| !c.is_alphanumeric()).map(plain_form).filter(|part| part.chars().count() >= 3);
+    let whole = Some(plain_form(&folded)).filter(|whole| !whole.is_empty());
+    whole.into_iter().chain(parts).collect()
+}
+
+/// Whether a text is one or more of those words and nothing else.
+fn is_tiled(text: &str, words: &[String]) -> bool {
+    let mut reached = vec![false; text.len() + 1];
+    reached[0] = true;
+    for end in 1..=text.len() {
+        reached[end] = words.iter().any(|word| {
+            end.checked_sub(word.len())
+                .is_some_and(|start| reached[start] && text.as_bytes()[start..end] == *word.as_bytes())
+        });
+    }
+    !text.is_empty() && reached[text.len()]
 }
 
 /// Whether a text is a line of [`COMMON`], by bisection: to walk all lines takes as long as two calls to the database.
@@ -162,13 +317,129 @@ impl fmt::Debug for PasswordHash {
 mod tests {
     use std::collections::HashSet;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn store(text: &str) -> Result<Password, WeakPassword> {
         let username = Username::parse("ann.oneil").expect("valid");
         let email = EmailAddress::parse("ann.lives.here@example.com").expect("valid");
-        CandidatePassword::new(text.to_owned()).to_store(8, &username, &email)
+        CandidatePassword::new(text.to_owned()).to_store(8, &username, &email, "Blue Door")
     }
+
+    fn is_refused(text: &str) -> bool {
+        matches!(store(text), Err(WeakPassword::Guessable))
+    }
+
+    #[test]
+    fn plain_variations_of_what_everybody_tries_are_refused() {
+        for text in [
+            "P@ssw0rd1",
+            "Password2026!",
+            "p455w0rd",
+            "pa$$w0rd!!",
+            "passw0rd",
+            "Summer2026",
+            "summer2026!",
+            "2026Winter",
+            "March2026",
+            "Dec2025!!",
+            "여름2026!!",
+            "Dragon123!",
+            "!monkey2024",
+            "letmein!!",
+            "passwordpassword",
+            "Qwertyuiop123!",
+            "password12345678901234",
+            "1234567890123",
+            "0987654321098",
+            "abcdefghijklmn",
+            "99999999",
+            "W3lc0me1",
+            "adm1n1strat0r",
+            "iloveyou<3",
+        ] {
+            assert!(is_refused(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_user_or_the_service_is_refused() {
+        for text in [
+            "ann.oneil1",
+            "Ann-Oneil!",
+            "annoneil",
+            "oneil2026",
+            "OneilOneil",
+            "oneil.ann",
+            "@nn.0n3il",
+            "2026ann.oneil!",
+            "ann.lives.here",
+            "AnnLivesHere1",
+            "lives.here",
+            "ann.lives.here@example.com",
+            "ann.lives.here@example.com1",
+            "example1!",
+            "Blue Door",
+            "bluedoor",
+            "BlueDoor1",
+            "8lueD00r!",
+            "blue_door_2026",
+            "bluedoorbluedoor",
+        ] {
+            assert!(is_refused(text), "{text}");
+        }
+        for text in ["seven quiet llamas of ann.oneil", "blue door with a key", "oneil left at nine", "ann8261937450"] {
+            assert!(store(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_comes_later_is_compared_too() {
+        let name = Username::parse("Marie.Curie").expect("a name");
+        for (text, expected) in
+            [("marie.curie", true), ("MarieCurie1!", true), ("curie2026", true), ("radium and polonium", false)]
+        {
+            assert_eq!(CandidatePassword::new(text.to_owned()).is_made_of(&name), expected, "{text}");
+        }
+        let guesses: Vec<_> = Password::guesses_from(&name).map(|guess| guess.0.clone()).collect();
+        assert_eq!(guesses, ["Marie.Curie", "marie.curie"]);
+    }
+
+    #[test]
+    fn every_minimum_has_its_list() {
+        for (minimum, expected) in [(8, 3000), (12, 3000), (15, 3000), (18, 2000), (24, 200)] {
+            let fit = COMMON.lines().filter(|line| line.chars().count() >= minimum).count();
+            assert!(fit >= expected, "{fit} of {minimum} characters and more");
+        }
+        let long = ["unbelievable", "1qaz2wsx3edc4rfv", "qwertyuiopasdfghjklzxcvbnm"];
+        assert!(long.into_iter().all(is_refused));
+    }
+
+    proptest! {
+        #[test]
+        fn a_random_password_is_taken(text in "[a-zA-Z0-9!@#$%^&*]{12}") {
+            prop_assert!(store(&text).is_ok() || is_run(&text));
+        }
+
+        #[test]
+        fn a_phrase_of_four_words_is_taken(
+            words in proptest::sample::subsequence(WORDS.to_vec(), 4).prop_shuffle(),
+            between in "[ ._-]?",
+        ) {
+            prop_assert!(store(&words.join(&between)).is_ok());
+        }
+
+        #[test]
+        fn any_text_is_stored_or_not(text in any::<String>()) {
+            let _ = store(&text);
+        }
+    }
+
+    const WORDS: [&str; 16] = [
+        "correct", "horse", "battery", "staple", "orbit", "velvet", "cactus", "harbor", "seven", "quiet", "llama",
+        "tulip", "summer", "dragon", "password", "monkey",
+    ];
 
     #[test]
     fn accepts_length_without_composition_rules() {
@@ -212,7 +483,8 @@ mod tests {
 
     #[test]
     fn the_list_is_sorted_lower_case_and_long_enough() {
-        assert!(COMMON.lines().all(|line| line.len() >= 8));
+        assert!(COMMON.lines().all(|line| line.chars().count() >= 5));
+        assert!(COMMON.lines().all(|line| caseless::default_case_fold_str(line).nfkc().eq(line.chars())));
         assert!(COMMON.lines().is_sorted());
     }
 

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::random;
 use crate::session::{Kind, SessionId};
+use crate::text;
 use crate::token::{Mac, MacKey, MacKeyId};
 
 /// How long a sign-up waits for its answer, and how long its link works: 24 h, in seconds.
@@ -46,11 +47,9 @@ impl VerificationCode {
         Self(digits)
     }
 
-    /// Reads a code as a person types it, spaces and hyphens between digits allowed.
+    /// Reads a code as a person types or pastes it: digits of any script, separated or not, whatever is around them.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b'-')).collect();
-        let digits: [u8; 8] = digits.try_into().ok()?;
-        digits.iter().all(u8::is_ascii_digit).then_some(Self(digits))
+        text::digits(text, 8)?.try_into().ok().map(Self)
     }
 
     /// The eight digits.
@@ -82,7 +81,7 @@ impl SignupSecret {
     }
 
     /// Reads what [`expose`](Self::expose) writes. What mail programs and people add around it (a space, the end of
-    /// `<…>`, a full stop) is passed over.
+    /// `<…>`, a full stop) is passed over; not base64's padding, which is another spelling of the same.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '='));
         let bytes: [u8; 40] = base64url::decode_array(text)?;
@@ -293,15 +292,48 @@ mod tests {
 
     #[test]
     fn a_code_is_read_as_people_type_it() {
-        for text in ["12345678", "1234 5678", " 1234-5678 "] {
+        for text in [
+            "12345678",
+            "1234 5678",
+            " 1234-5678 ",
+            "12345678\n",
+            "\u{feff}12345678\u{200b}",
+            "12\u{a0}34\u{2009}56\t78",
+            "123.456.78",
+            "1234\u{2013}5678",
+            "1\u{200d}2345678",
+            "１２３４５６７８",
+            "١٢٣٤٥٦٧٨",
+            "۱۲۳۴ ۵۶۷۸",
+            "१२३४५६७८",
+        ] {
             assert_eq!(
                 VerificationCode::parse(text).as_ref().map(VerificationCode::as_str),
                 Some("12345678"),
                 "{text}"
             );
         }
-        for text in ["", "1234567", "123456789", "1234567a", "１２３４５６７８"] {
+        for text in ["", "1234567", "123456789", "1234567a", "1234567²", "12345678/", "一二三四五六七八", "+12345678"]
+        {
             assert_eq!(VerificationCode::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pasted_secret_is_read() {
+        let secret = SignupSecret::random(MacKey::random().id(), PendingId::random());
+        let text = secret.expose();
+        for pasted in [
+            format!(" {text}\r\n"),
+            format!("{text}>"),
+            format!("<{text}>."),
+            format!("\u{200b}{text}\u{a0}"),
+            format!("\u{feff}{text}"),
+        ] {
+            assert_eq!(SignupSecret::parse(&pasted), Some(secret.clone()), "{pasted:?}");
+        }
+        for other in [format!("{text}A"), format!("{text}="), format!("{} {}", &text[..9], &text[9..])] {
+            assert_eq!(SignupSecret::parse(&other), None, "{other:?}");
         }
     }
 
@@ -312,11 +344,6 @@ mod tests {
         assert_eq!(SignupSecret::parse(&secret.expose()), Some(secret.clone()));
         assert!(!secret.token_mac(&key).equals(&secret.signup_id_mac(&key)), "a token must not serve as a signup_id");
         assert_eq!(SignupSecret::parse("AAAA"), None);
-        let text = secret.expose();
-        for around in [format!("{text} "), format!("{text}>"), format!("<{text}>."), format!("\u{feff}{text}\r\n")] {
-            assert_eq!(SignupSecret::parse(&around), Some(secret.clone()), "{around:?}");
-        }
-        assert_eq!(SignupSecret::parse(&format!("{text}A")), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! JSON bodies: an object of type `application/json`, 16 KiB at most, no duplicate keys, no unknown fields.
 //!
-//! The last two are serde's, for types that derive `Deserialize` with `deny_unknown_fields`; nesting is bounded by
-//! `serde_json`.
+//! A field that is `null` is as if it were absent, though its name has to be a known one, once. Unknown fields are
+//! serde's matter, for types that derive `Deserialize` with `deny_unknown_fields`; nesting is bounded by `serde_json`.
 
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderValue};
@@ -10,10 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use self::value::Value;
 use super::{Code, Problem, Response, header};
 
 /// The largest body that is looked at, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
+
+/// What some editors and clients begin a text with; in UTF-8 it says nothing.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A body that is not taken.
 #[derive(Debug, Error)]
@@ -49,11 +53,13 @@ pub fn parse<T: DeserializeOwned>(request: &Request) -> Result<T, BodyError> {
     if body.len() > MAX_BODY {
         return Err(BodyError::TooLarge);
     }
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     // serde would take an array for an object, its items for the fields in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(BodyError::Invalid("not a JSON object".to_owned()));
     }
-    serde_json::from_slice(body).map_err(|error| BodyError::Invalid(explain(&error)))
+    let value: Value = serde_json::from_slice(body).map_err(|error| BodyError::Invalid(explain(&error)))?;
+    T::deserialize(value).map_err(|error| BodyError::Invalid(error.to_string()))
 }
 
 /// The body of a request whose fields are all optional: none at all, of whatever type, will do too.
@@ -71,14 +77,16 @@ pub fn response(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
-/// Whether the request's content type is `essence`, in whatever case and with whatever parameters, but UTF-8.
+/// Whether the request's content type is `essence`, in whatever case and with whatever parameters, but UTF-8 or its
+/// part US-ASCII.
 pub fn is_content_type(request: &Request, essence: &str) -> bool {
     let Some(value) = header(request, "content-type") else { return false };
     let mut parts = value.split(';').map(str::trim);
     let fits = parts.next().is_some_and(|part| part.eq_ignore_ascii_case(essence));
     fits && parts.all(|parameter| match parameter.split_once('=') {
         Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
-            charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            let charset = charset.trim().trim_matches(['"', '\'']);
+            ["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known))
         }
         _ => true,
     })
@@ -87,13 +95,15 @@ pub fn is_content_type(request: &Request, essence: &str) -> bool {
 /// What is wrong, and where. A wrong value itself is not repeated: it may be a password.
 fn explain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let harmless = ["missing field", "unknown field", "duplicate field", "recursion limit", "trailing characters"];
+    let harmless = ["duplicate field", "recursion limit", "trailing characters"];
     if harmless.iter().any(|start| text.starts_with(start)) {
-        text.chars().take(200).collect()
+        text
     } else {
-        format!("not the JSON expected, at line {} column {}", error.line(), error.column())
+        format!("not JSON, at line {} column {}", error.line(), error.column())
     }
 }
+
+mod value;
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +116,96 @@ mod tests {
     struct Sample {
         name: String,
         tags: Vec<String>,
+        count: u8,
+        remember: bool,
+        kind: Kind,
+        nested: Nested,
+        maybe: Option<String>,
+    }
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        #[default]
+        Browser,
+        App,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nested {
+        #[serde(default)]
+        flag: bool,
+        depth: Option<i64>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Required {
+        #[serde(rename = "name")]
+        _name: String,
+    }
+
+    fn invalid<T: DeserializeOwned + std::fmt::Debug>(body: &str) -> String {
+        match parse::<T>(&request("application/json", body)) {
+            Err(BodyError::Invalid(detail)) => detail,
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn null_is_as_if_the_field_were_absent() {
+        let body = r#"{"name":null,"tags":null,"count":null,"remember":null,"kind":null,"nested":null,"maybe":null}"#;
+        let sample: Sample = parse(&request("application/json", body)).expect("defaults");
+        assert_eq!((sample.name.as_str(), sample.count, sample.remember, sample.kind), ("", 0, false, Kind::Browser));
+        assert_eq!((sample.tags.len(), sample.maybe), (0, None));
+        let body = r#"{"nested":{"flag":null,"depth":null},"kind":"app","count":7,"maybe":"x"}"#;
+        let sample: Sample = parse(&request("application/json", body)).expect("nested");
+        assert_eq!((sample.nested.flag, sample.nested.depth, sample.kind), (false, None, Kind::App));
+        assert_eq!((sample.count, sample.maybe.as_deref()), (7, Some("x")));
+        assert_eq!(invalid::<Required>(r#"{"name":null}"#), "missing field `name`");
+    }
+
+    #[test]
+    fn null_hides_neither_a_duplicate_nor_an_unknown_field() {
+        for body in [
+            r#"{"name":null,"name":null}"#,
+            r#"{"name":"a","name":null}"#,
+            r#"{"name":null,"n\u0061me":"a"}"#,
+            r#"{"nested":{"flag":null,"flag":true}}"#,
+        ] {
+            let detail = invalid::<Sample>(body);
+            assert!(detail.starts_with("duplicate field `"), "{body}: {detail}");
+        }
+        for body in [r#"{"is_admin":null}"#, r#"{"nested":{"is_admin":null}}"#] {
+            let detail = invalid::<Sample>(body);
+            assert!(detail.contains("unknown field `is_admin`"), "{body}: {detail}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_no_value() {
+        for (body, expected) in [
+            (r#"{"remember":"hunter2"}"#, "field `remember`: expected a boolean"),
+            (r#"{"name":31337}"#, "field `name`: expected a string"),
+            (r#"{"tags":"hunter2"}"#, "field `tags`: expected an array"),
+            (r#"{"tags":["a",31337]}"#, "field `tags`: expected a string"),
+            (r#"{"count":31337}"#, "field `count`: expected u8"),
+            (r#"{"kind":"hunter2"}"#, "field `kind`: expected `browser` or `app`"),
+            (r#"{"nested":{"flag":31337}}"#, "field `nested.flag`: expected a boolean"),
+            (r#"{"nested":"hunter2"}"#, "field `nested`: expected an object"),
+            (r#"{"maybe":["hunter2"]}"#, "field `maybe`: expected a string"),
+            (r#"{"hunter2 is my password":1}"#, "unknown field"),
+        ] {
+            assert_eq!(invalid::<Sample>(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let sample: Sample = parse(&request("application/json", "\u{feff}{\"name\":\"ann\"}")).expect("an object");
+        assert_eq!(sample.name, "ann");
+        assert!(parse::<Sample>(&request("application/json", "\u{feff}\u{feff}{}")).is_err());
     }
 
     fn request(content_type: &str, body: &str) -> Request {
@@ -117,9 +217,14 @@ mod tests {
 
     #[test]
     fn takes_json_however_its_type_is_spelled() {
-        for content_type in
-            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
-        {
+        for content_type in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/json; charset=utf8",
+            "application/json; Charset='UTF8'",
+            "application/json;charset=US-ASCII",
+        ] {
             let sample: Sample = parse(&request(content_type, r#"{"name":"ann","tags":[]}"#)).expect(content_type);
             assert_eq!((sample.name.as_str(), sample.tags.len()), ("ann", 0));
         }
