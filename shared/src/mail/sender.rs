@@ -1,6 +1,6 @@
 //! The sender of mails, as a header holds it.
 
-use email_encoding::headers::quoted_string;
+use email_encoding::headers::rfc2047;
 use email_encoding::headers::writer::EmailWriter;
 
 use crate::account::EmailAddress;
@@ -28,16 +28,28 @@ impl Sender {
         if unquoted.is_empty() {
             return Some(Self(address.as_str().to_owned()));
         }
-        let mut encoded = String::new();
-        quoted_string::encode(unquoted, &mut EmailWriter::new(&mut encoded, 0, 0, false)).ok()?;
-        // SES folds the header itself.
-        Some(Self(format!("{} <{}>", encoded.replace("\r\n", ""), address.as_str())))
+        Some(Self(format!("{} <{}>", phrase(unquoted)?, address.as_str())))
     }
 
     /// As the header holds it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A name as a header holds it: atoms as they are, else quoted, else encoded.
+fn phrase(name: &str) -> Option<String> {
+    let is_atom = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~ ".contains(c);
+    if name.chars().all(is_atom) {
+        return Some(name.to_owned());
+    }
+    if name.is_ascii() {
+        return Some(format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")));
+    }
+    let mut encoded = String::new();
+    rfc2047::encode(name, &mut EmailWriter::new(&mut encoded, 0, 0, false)).ok()?;
+    // SES folds the header itself.
+    Some(encoded.replace("\r\n", ""))
 }
 
 #[cfg(test)]
@@ -55,6 +67,8 @@ mod tests {
             ("Latchkey <no-reply@example.com>", "Latchkey <no-reply@example.com>"),
             ("Ann, Bob & Co <a@b.example>", "\"Ann, Bob & Co\" <a@b.example>"),
             ("\"Ann, Bob\" <a@b.example>", "\"Ann, Bob\" <a@b.example>"),
+            ("Acme Inc. <a@b.example>", "\"Acme Inc.\" <a@b.example>"),
+            ("Tom & Co <a@b.example>", "Tom & Co <a@b.example>"),
             ("래치키 <a@b.example>", "=?utf-8?b?656Y7LmY7YKk?= <a@b.example>"),
         ] {
             assert_eq!(header(text).as_deref(), Some(expected));
