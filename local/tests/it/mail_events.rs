@@ -206,7 +206,7 @@ async fn a_mark_ends_and_an_account_does_not() {
     let until = stack.clock.now().unix() + 90 * DAY;
     assert_eq!(ttl("nobody@example.test"), Some(until.to_string()));
     // Whoever gets the address has it for good.
-    let nobody = Person { email: "nobody@example.test".to_owned(), ..Person::named("nobody") };
+    let nobody = Person { email: "nobody@example.test".to_owned(), ..Person::named("somebody") };
     stack.clock.advance(90 * DAY);
     let (signup_id, mail) = stack.sign_up(&nobody).await;
     stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
