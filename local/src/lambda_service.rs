@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::functions::Functions;
 use crate::secret::Secret;
 
-/// The endpoint. It answers nobody before it is told the functions, which need its address to be composed.
+/// The endpoint. It answers 404 until the functions are deployed, which need its address to be composed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LambdaService(Arc<OnceLock<Deployed>>);
 

@@ -110,7 +110,7 @@ impl Mailbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a mail, on disk before the sender is told so.
+    /// Keeps a mail, on disk before the sender gets its answer.
     fn keep(&self, request: &SendEmail) -> std::io::Result<String> {
         let mut inbox = self.lock();
         let last = inbox.mails.back().and_then(|mail| mail.id.parse::<u64>().ok()).unwrap_or(0);
@@ -133,7 +133,7 @@ impl Mailbox {
         if let Some(file) = &self.file
             && let Err(error) = write(file, &inbox.mails)
         {
-            // The sender is told that it failed, and will send it again.
+            // The sender gets an error, and will send it again.
             inbox.mails.pop_back();
             return Err(error);
         }
@@ -210,7 +210,7 @@ async fn send_email(State(mailbox): State<Mailbox>, body: Bytes) -> Response {
         fails
     };
     if fails {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "told to fail");
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "failure requested by a test");
     }
     if let Some(code) = mailbox.lock().refusal {
         return error(StatusCode::BAD_REQUEST, code, "Email address is not verified: no-reply@latchkey.local");

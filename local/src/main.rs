@@ -100,7 +100,7 @@ async fn serve(options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Resolves when the process is told to stop.
+/// Resolves when the process gets a signal to stop.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -323,7 +323,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_service_that_does_not_answer_is_given_up() {
+    async fn a_service_that_does_not_answer_times_out() {
         // The kernel takes the connections.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));

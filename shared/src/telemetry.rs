@@ -65,7 +65,7 @@ pub enum SecurityEvent {
         /// The session.
         session: SessionRef,
     },
-    /// A genuine credential, not past its time, of a session that was ended: logged out, reused, crowded out, or its
+    /// A genuine credential, not past its time, of a session that was ended: logged out, reused, evicted, or its
     /// user banned.
     EndedSessionUsed {
         /// The session.
@@ -73,7 +73,7 @@ pub enum SecurityEvent {
         /// What was shown.
         credential: Credential,
     },
-    /// A token names a key that is not there: it is forged, or older than any key that is kept. Told once a minute at
+    /// A token names a key that is not there: it is forged, or older than any key that is kept. Logged once a minute at
     /// most by each instance, whatever is thrown at it.
     UnknownKey {
         /// What was shown.

@@ -1,12 +1,12 @@
 //! The Lambda authorizer of the HTTP API (payload 2.0, simple response): the default for every route that anyone
 //! adds, in any language.
 //!
-//! It admits a request with a genuine, unexpired access token in `Authorization: Bearer` or the access cookie whose
+//! It allows a request with a genuine, unexpired access token in `Authorization: Bearer` or the access cookie whose
 //! `Origin` is allowed, and hands on `userId`, `username` and `sessionId`. Anything else is refused, which API Gateway
 //! answers with a bare `403`.
 //!
 //! With `RevocationCheck=session`, the default, it reads session and user (1 round trip, 2 RRU), so that a logout, ban or
-//! password change holds at once, and a browser's token that was used elsewhere is told by its generation: the function
+//! password change holds at once, and a browser's token that was used elsewhere is recognised by its generation: the function
 //! `renew` then ends the session. With `token` it makes no database call once its keys are loaded.
 
 use std::sync::Arc;

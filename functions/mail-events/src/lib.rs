@@ -130,7 +130,7 @@ pub struct Marked {
     marked: usize,
 }
 
-/// Takes in notifications. One that cannot be read is told in the log and passed over: it would be no better the next
+/// Takes in notifications. One that cannot be read is logged and passed over: it would be no better the next
 /// time.
 pub async fn receive(deps: Arc<Deps>, event: SnsEvent) -> Result<Marked, StoreError> {
     let now = deps.clock.now();

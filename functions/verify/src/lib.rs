@@ -186,7 +186,7 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
             Ok(response)
         }
         Err(problem) => {
-            // What cannot be read now is told of without it.
+            // If it cannot be read now, the page goes without it.
             let pending = find_by_link(deps, &token).await.unwrap_or_default();
             let page = page(deps, request, inbound, &token, pending.as_ref(), Some(page_problem(&problem)));
             Err(problem.shown_as(page))

@@ -88,7 +88,7 @@ async fn hands_on_who_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refuses_everybody_else() {
+async fn denies_unauthenticated_requests() {
     let stack = Stack::with_options(with_ping(&[])).await;
     let (alice, app) = stack.person_with_session("alice").await;
     let browser = stack.signed_in(&alice).await;
@@ -173,7 +173,7 @@ async fn a_function_that_panics_is_a_500_and_the_next_request_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_fails_lets_nobody_in_in_strict_mode() {
+async fn a_database_error_fails_closed_with_revocation_checks() {
     let stack = Stack::with_proxy_and_options(with_ping(&[("RevocationCheck", "session")])).await;
     let (_, app) = stack.person_with_session("alice").await;
     ping_ok(&stack, &app).await;

@@ -198,9 +198,9 @@ const CODES: [(&str, u16, &str, &str); 21] = [
     ("weak_password", 422, "signup.rs", "refuses_what_cannot_be_an_account"),
     ("invalid_email", 422, "signup.rs", "refuses_what_cannot_be_an_account"),
     ("invalid_username", 422, "signup.rs", "refuses_what_cannot_be_an_account"),
-    ("username_taken", 409, "signup.rs", "a_taken_name_is_told"),
+    ("username_taken", 409, "signup.rs", "a_taken_username_is_a_conflict"),
     ("email_taken", 409, "secrets.rs", "a_stranger_s_sign_up_gets_nothing_from_my_click"),
-    ("duplicate_request", 409, "protocol.rs", "a_late_duplicate_is_told_so_for_a_minute"),
+    ("duplicate_request", 409, "protocol.rs", "a_late_duplicate_gets_duplicate_request_for_a_minute"),
     ("invalid_credentials", 401, "login.rs", "a_wrong_password_and_an_unknown_person_look_the_same"),
     ("confirmation_required", 401, "secrets.rs", "the_link_alone_is_nothing"),
     ("token_missing", 401, "me.rs", "refusals_say_why"),
@@ -402,7 +402,7 @@ async fn whatever_the_template_takes_starts_the_functions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_can_mean_is_refused_by_the_template_and_named() {
+async fn invalid_parameters_are_rejected_by_name() {
     for (name, value) in REFUSED {
         let stack = local::LocalStack::start(crate::harness::options(&[(name, value)])).await;
         let error = stack.err().unwrap_or_else(|| panic!("{name}={value} was taken")).to_string();
@@ -411,7 +411,7 @@ async fn what_nobody_can_mean_is_refused_by_the_template_and_named() {
 }
 
 #[test]
-fn what_is_worth_an_alarm_rings() {
+fn security_events_have_an_alarm() {
     let worth: BTreeSet<String> = read("docs/events.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))

@@ -167,7 +167,7 @@ async fn a_verification_ends_the_session_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mixed_browser_is_nobody_s() {
+async fn different_access_and_bearer_tokens_are_unauthenticated() {
     // Alice's refresh cookie beside Bob's access cookie, as no answer of ours ever leaves them.
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;

@@ -174,7 +174,7 @@ async fn hosts_elsewhere_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sdk_is_told_what_is_missing() {
+async fn missing_fields_are_sdk_errors() {
     let stack = Stack::start().await;
     let other_run = local::secret::Secret::random();
     let stranger = database::client(stack.local.dynamodb_endpoint(), &other_run);

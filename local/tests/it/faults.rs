@@ -92,7 +92,7 @@ async fn signup_without_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_refusal_of_the_mail_service_is_nothing() {
+async fn one_server_error_of_ses_is_retried() {
     let stack = Stack::start().await;
     stack.local.mailbox().fail_next(1);
     stack.sign_up(&Person::named("alice")).await;
@@ -307,7 +307,7 @@ async fn keys_that_cannot_be_loaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_hiccup_is_nobody_s_business() {
+async fn transient_database_errors_are_retried() {
     let stack = Stack::with_proxy(&[]).await;
     let alice = Person::named("alice");
     let once = |fault: Fault| {
@@ -383,7 +383,7 @@ async fn conflicts_of_single_writes_are_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_keyless_browser_that_waits_as_it_is_told_stays_signed_in() {
+async fn a_browser_without_keys_that_honours_retry_after_stays_signed_in() {
     let stack = Stack::with_proxy(&[]).await;
     let alice = stack.person("alice").await;
     for browser in [stack.signed_in(&alice).await, stack.remembered(&alice).await] {

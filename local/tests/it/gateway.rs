@@ -165,7 +165,7 @@ async fn the_mailbox_shows_mails_without_running_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_mailbox_is_for_nobody_else_s_page() {
+async fn the_mailbox_is_not_readable_cross_origin() {
     let stack = Stack::with(&[("AllowedOrigins", "https://app.example.test")]).await;
     stack.sign_up(&Person::named("alice")).await;
     for origin in ["https://evil.test", "null"] {

@@ -148,7 +148,7 @@ async fn authorize(deps: &Arc<authorizer::Deps>, stack: &Stack, access: &str) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_loaded_ahead_cost_the_first_request_nothing() {
+async fn prewarmed_keys_cost_the_first_request_nothing() {
     let stack = Stack::with_proxy(&[]).await;
     let (_, app) = stack.person_with_session("alice").await;
     let platform = platform(&stack);

@@ -154,7 +154,7 @@ async fn everywhere_needs_a_live_credential() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_token_is_told_and_bad_cookies_are_cleared() {
+async fn an_invalid_token_gets_an_error_and_invalid_cookies_are_cleared() {
     let stack = Stack::start().await;
     let (alice, session) = stack.person_with_session("alice").await;
     let forged = format!("{}A", session.access);

@@ -148,7 +148,7 @@ async fn a_database_that_is_down_has_the_event_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mails_go_out_with_the_configuration_set_that_tells_of_bounces() {
+async fn mails_are_sent_with_the_configuration_set_that_publishes_bounces() {
     let stack = Stack::start().await;
     stack.sign_up(&Person::named("alice")).await;
     let sent = stack.local.mailbox().mails().pop().expect("a mail");

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::harness::{Stack, claims, generation};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tells_who_and_which_session() {
+async fn returns_the_user_and_the_session() {
     let stack = Stack::start().await;
     let (_, session) = stack.person_with_session("alice").await;
     let answer = stack.me(&session.access).await.expect(200).expect_no_cookies();

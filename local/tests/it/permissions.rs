@@ -376,7 +376,7 @@ impl Iam {
 }
 
 #[test]
-fn the_filter_itself_refuses() {
+fn the_policy_simulator_denies_what_is_not_allowed() {
     let iam = Iam::new();
     let get = |key: &str, projection: Option<&str>| {
         let mut request = json!({"TableName": "UsersTable", "Key": {"pk": {"S": key}, "sk": {"S": "USER"}}});
@@ -590,7 +590,7 @@ async fn lost_keys(iam: &Arc<Iam>) {
 
 /// Who is told the name of a function may invoke it, and nobody else may.
 #[test]
-fn a_function_may_invoke_what_it_is_told_of() {
+fn invoke_permissions_match_the_environment() {
     let template = template();
     let functions = template["Resources"].as_object().expect("resources").iter();
     for (id, function) in functions.filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function") {

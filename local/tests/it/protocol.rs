@@ -164,7 +164,7 @@ async fn the_grace_reaches_one_generation_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_duplicate_is_told_so_for_a_minute() {
+async fn a_late_duplicate_gets_duplicate_request_for_a_minute() {
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;
     let (sessions, keys) = rotated(&stack, &alice, 4).await;

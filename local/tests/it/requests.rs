@@ -185,7 +185,7 @@ async fn a_service_name_cannot_break_a_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strange_headers_harm_nobody() {
+async fn malformed_headers_are_ignored() {
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;
     for (name, value) in [
@@ -208,7 +208,7 @@ async fn strange_headers_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strange_cookies_harm_nobody() {
+async fn malformed_cookies_are_ignored() {
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;
     let browser = stack.signed_in(&alice).await;

@@ -186,7 +186,7 @@ fn endpoint(data: &Path) -> Value {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn the_data_folder_tells_its_owner_alone_how_to_reach_the_database() {
+async fn the_endpoint_file_is_readable_by_its_owner_alone() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let folder = tempfile::tempdir().expect("a folder");
     let (data, elsewhere) = (folder.path(), folder.path().join("elsewhere"));
@@ -278,7 +278,7 @@ fn refused(arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn a_port_in_use_is_told() {
+fn a_port_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let (code, errors) = refused(&["--memory", "--port", &port]);
@@ -287,7 +287,7 @@ fn a_port_in_use_is_told() {
 }
 
 #[test]
-fn parameters_that_are_not_are_told() {
+fn unknown_parameters_are_errors() {
     for (argument, name) in [
         ("Nonsense=1", "Nonsense"),
         ("BrowserIdleTimeout=soon", "BrowserIdleTimeout"),

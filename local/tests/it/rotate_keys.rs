@@ -60,7 +60,7 @@ impl People {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_rotations_sign_nobody_out() {
+async fn two_key_rotations_end_no_session() {
     let stack = Stack::with(&[("KeyRotationDays", "1"), ("AppSessionLifetime", "604800")]).await;
     let mut people = People::sign_in(&stack).await;
     // An app that is opened once in a while only: its refresh token outlives the key that signed beside it.

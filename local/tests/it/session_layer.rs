@@ -77,7 +77,7 @@ async fn the_handler_is_given_the_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_else_reaches_it() {
+async fn unauthenticated_requests_do_not_reach_the_handler() {
     let stack = Stack::with_database(&[]).await;
     let (alice, app) = stack.person_with_session("alice").await;
     let reached = |_: Request| async { panic!("the handler was reached") };

@@ -24,7 +24,7 @@ fn ids(sessions: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shows_where_somebody_is_signed_in() {
+async fn lists_the_users_sessions() {
     let stack = Stack::start().await;
     let (alice, app) = stack.person_with_session("alice").await;
     stack.clock.advance(60);
@@ -137,7 +137,7 @@ async fn ending_the_own_session_is_a_logout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_ends_a_stranger_s_session() {
+async fn a_session_of_another_user_cannot_be_ended() {
     let stack = Stack::start().await;
     let (_, alice) = stack.person_with_session("alice").await;
     let (_, mallory) = stack.person_with_session("mallory").await;
@@ -217,7 +217,7 @@ async fn with_one_session_a_sign_in_elsewhere_ends_the_one_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_sessions_than_a_transaction_takes_lock_nobody_out() {
+async fn more_sessions_than_a_transaction_takes_do_not_prevent_login() {
     let stack = Stack::with_database(&[("MaxSessions", "20")]).await;
     let (alice, _) = stack.person_with_session("alice").await;
     // As many sign-ins at the same moment would: none sees another's session.

@@ -88,7 +88,7 @@ async fn an_address_is_the_same_in_upper_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_name_is_told() {
+async fn a_taken_username_is_a_conflict() {
     let stack = Stack::start().await;
     stack.person("alice").await;
     for taken in ["alice", "ALICE", "\u{ff41}lice"] {
@@ -415,7 +415,7 @@ async fn a_resend_after_the_verification_hands_out_nothing() {
 
 /// A new account of AWS is in SES's sandbox: nobody is told to try again what would be refused again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_is_refused_for_good_is_no_reason_to_try_again() {
+async fn a_permanent_mail_error_is_not_retryable() {
     let stack = Stack::start().await;
     stack.local.mailbox().refuse(Some("MessageRejected"));
     let answer = stack.client().post("/signup").json(Person::named("alice").signup("app")).send().await;

@@ -146,7 +146,7 @@ async fn a_raised_epoch_ends_all_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_user_is_nobody() {
+async fn a_deleted_user_is_unauthenticated() {
     let stack = Stack::with_database(&[]).await;
     let (alice, app) = stack.person_with_session("alice").await;
     for item in items(&stack, "UsersTable").await {

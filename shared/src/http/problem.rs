@@ -64,7 +64,7 @@ codes! {
     InvalidUsername = "invalid_username", UNPROCESSABLE_ENTITY, "The user name is not valid";
     /// The name has an owner.
     UsernameTaken = "username_taken", CONFLICT, "The user name is taken";
-    /// The address has an owner. Only told to whoever proved the address.
+    /// The address has an owner. Only answered to who proved the address.
     EmailTaken = "email_taken", CONFLICT, "The e-mail address has an account";
     /// A late copy of an earlier refresh.
     DuplicateRequest = "duplicate_request", CONFLICT, "A later refresh has happened already";
@@ -315,7 +315,7 @@ impl From<AccountError> for Problem {
 
 impl From<MailError> for Problem {
     fn from(error: MailError) -> Self {
-        // What is refused for good would be refused again: nobody is told to try it.
+        // What is refused for good would be refused again: no client is asked to retry.
         let code = match error {
             MailError::Throttled { .. } | MailError::Unavailable(_) => Code::Unavailable,
             MailError::Refused { .. } => Code::Internal,

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ses_would_refuse_is_refused() {
+    fn senders_that_ses_rejects_are_rejected() {
         for text in [
             "",
             "Latchkey",

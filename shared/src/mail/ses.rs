@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ses_says_is_kept_without_addresses() {
+    fn ses_messages_are_kept_without_addresses() {
         let words = "Email address is not verified. The following identities failed the check in region EU-CENTRAL-1: \
                      Ann <ann@example.com>, no-reply@example.com";
         let text = error("MessageRejected", words, false).to_string();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_for_good_is_told_from_one_that_passes() {
+    fn permanent_and_transient_ses_errors_differ() {
         for (code, is_server_error, passes) in [
             ("MessageRejected", false, false),
             ("MailFromDomainNotVerifiedException", false, false),

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_duplicate_is_told_so_for_a_minute() {
+    fn a_late_duplicate_gets_duplicate_request_for_a_minute() {
         let session = session(Kind::App, [Some(key(1)), Some(key(2)), Some(key(3))]);
         for (generation, number) in [(8, 2), (7, 3)] {
             assert_eq!(refresh(&session, generation, Some(key(number)), 60), Decision::Duplicate);

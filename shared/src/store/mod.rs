@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_database_says_of_an_item_is_not_kept() {
+    fn error_messages_that_may_quote_items_are_dropped() {
         let words = ErrorMetadata::builder()
             .code("ValidationException")
             .message("Value 'email=ann@example.com' failed to satisfy constraint")
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_s_item_is_never_taken_for_the_one_asked_for() {
+    async fn an_item_with_another_key_is_an_error() {
         const ANOTHER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 188\r\nconnection: close\r\n\r\n\
             {\"Item\":{\"pk\":{\"S\":\"EMAIL#bob@example.com\"},\"sk\":{\"S\":\"EMAIL\"},\"user_id\":{\"S\":\"AQEBAQEBAQEBAQEBAQEBAQ\"}},\
             \"Items\":[{\"pk\":{\"S\":\"SESSIONS#bob\"},\"sk\":{\"S\":\"s\"}}],\"Attributes\":{\"pk\":{\"S\":\"x\"}}}";
