@@ -279,7 +279,7 @@ fn no_environment_and_no_time_but_by_their_doors() {
 }
 
 /// Values of the template's parameters that its patterns take.
-const TAKEN: [(&str, &str); 40] = [
+const TAKEN: [(&str, &str); 42] = [
     ("AppUrl", "https://app.example.com"),
     ("AppUrl", "https://app.example.com/#/welcome?from=%EA%B0%80"),
     ("AppUrl", "http://localhost:80/100%"),
@@ -289,6 +289,8 @@ const TAKEN: [(&str, &str); 40] = [
     ("AllowedOrigins", "https://app.example.com,http://localhost:5173,http://192.168.0.10:8080,http://[::1]:81"),
     ("AllowedOrigins", "https://xn--9n2bp8q.example:8443,https://localhost,http://tauri.localhost"),
     ("AllowedOrigins", "https://a-b.c1.example:1,https://a.example:65535,https://a.example:442,https://a.example:4430"),
+    ("AllowedOrigins", "capacitor://localhost"),
+    ("AllowedOrigins", "https://app.example.com,ionic://localhost,tauri://localhost"),
     ("ApiUrl", ""),
     ("ApiUrl", "https://api.example.com"),
     ("ApiUrl", "http://localhost:3000"),
