@@ -3,7 +3,8 @@
 use shared::account::{Epoch, UserId};
 use shared::clock::Timestamp;
 use shared::session::{
-    Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, REMEMBERED_KEYS, RetryKey, Session, SessionId,
+    AccessDecision, Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, REMEMBERED_KEYS, RetryKey,
+    Session, SessionId,
 };
 
 /// Seconds that one step of the model's clock takes: more than `RefreshGrace`, so that a step ends the grace, and less
@@ -86,6 +87,42 @@ pub enum Reply {
     Reused,
     /// `session_ended`.
     Ended,
+}
+
+/// A way to take an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Production's.
+    Latchkey,
+    /// Broken: the generation before is good for nobody, not even for requests under way.
+    NoAllowance,
+    /// Broken: the generation before ends the session once a minute has passed, whatever the client's key would say.
+    ParentIsTheft,
+    /// Broken: a large body is taken for any other.
+    UploadsAreFast,
+    /// Broken: an older generation is as good as the current one, as it was here before.
+    OlderIsGood,
+}
+
+impl Access {
+    /// What a genuine access token of `generation` brings; `is_upload`: the request's body may have been long under way.
+    pub fn access(self, stored: &Stored, kind: Kind, generation: u8, is_upload: bool) -> AccessDecision {
+        let presented = Presented { kind, generation: Generation::from_number(u32::from(generation)) };
+        let decide = |stored: &Stored, is_slow| stored.to_session(kind).access(presented, is_slow, NOW);
+        match self {
+            Self::Latchkey => decide(stored, is_upload),
+            Self::NoAllowance => decide(&Stored { age: OLDEST, ..stored.clone() }, is_upload),
+            Self::ParentIsTheft => match decide(stored, is_upload) {
+                AccessDecision::Expired if generation + 1 == stored.generation => AccessDecision::Reuse,
+                decision => decision,
+            },
+            Self::UploadsAreFast => decide(stored, false),
+            Self::OlderIsGood => match decide(stored, is_upload) {
+                AccessDecision::Ended => AccessDecision::Ended,
+                _ => AccessDecision::Accept,
+            },
+        }
+    }
 }
 
 /// A way to refresh.

@@ -5,9 +5,10 @@
 use shared::session::Kind;
 use stateright::{Checker, Model};
 
-use crate::protocol::Protocol;
+use crate::protocol::{Access, Protocol};
 use crate::world::{
-    Action, GRACE_ENDS, Keys, ONE_IS_CURRENT, REVOKED_IS_DEAD, Rules, STAYS_SIGNED_IN, Setup, THEFT_ENDS, THEFT_SHOWS,
+    Action, COPIES_END, GRACE_ENDS, Keys, ONE_IS_CURRENT, REQUESTS_GO_ON, REVOKED_IS_DEAD, Rules, STAYS_SIGNED_IN,
+    Setup, THEFT_ENDS, THEFT_SHOWS,
 };
 
 /// A set-up and what is claimed of it.
@@ -77,7 +78,7 @@ const CARELESS: Rules = Rules { lock: false, wait_for_dead: false, calls_share_l
 /// All scenarios, in the order in which `docs/decisions/0006-session-protocol.md` speaks of them. `deep` has larger
 /// bounds.
 pub fn all(deep: bool) -> Vec<Scenario> {
-    [honest(deep), rules(), thieves(deep), endings(deep), variants(deep), published(deep)].concat()
+    [honest(deep), rules(), thieves(deep), endings(deep), variants(deep), published(deep), readers(deep)].concat()
 }
 
 /// A faulty network and crashes: all that a client can bear without an enemy.
@@ -315,6 +316,56 @@ pub fn published(deep: bool) -> Vec<Scenario> {
             stolen(Protocol::UnlimitedParent),
             &[ONE_IS_CURRENT],
             &[(GRACE_ENDS, 5), (THEFT_ENDS, 8)],
+        ),
+    ]
+}
+
+/// Whoever reads a session compares generations too (`docs/decisions/0019-older-generations.md`): protected requests and
+/// uploads of an honest client, and a thief who uses a copied access cookie.
+pub fn readers(deep: bool) -> Vec<Scenario> {
+    const HOLDS: &[&str] = &[STAYS_SIGNED_IN, REQUESTS_GO_ON, COPIES_END, ONE_IS_CURRENT];
+    let more = u8::from(deep);
+    let asking = Setup {
+        refreshes: 3,
+        resends: 1,
+        losses: 1 + more,
+        crashes: more,
+        steps: 4 + more,
+        protected: 2,
+        uploads: 1,
+        ..BROWSER
+    };
+    let remembered = Setup { kind: Kind::Remembered, ..asking };
+    let copied = Setup {
+        theft: true,
+        thief_uses: 2 + more,
+        thief_refreshes: 1,
+        refreshes: 3,
+        losses: 1,
+        steps: 2 + more,
+        ..BROWSER
+    };
+    let holds = |name, setup| Scenario { name, setup, holds: HOLDS, fails: &[] };
+    let fails = |name, setup, fails| Scenario { name, setup, holds: &[ONE_IS_CURRENT], fails };
+    let broken = |access| Setup { access, ..asking };
+    vec![
+        holds("requests and uploads of a browser", asking),
+        holds("requests and uploads of a remembered browser", remembered),
+        holds("requests and uploads of an app", Setup { kind: Kind::App, tabs: 1, ..asking }),
+        holds("a copied cookie of a browser", copied),
+        holds("a copied cookie of a remembered browser", Setup { kind: Kind::Remembered, ..copied }),
+        fails("broken: no allowance for requests under way", broken(Access::NoAllowance), &[(REQUESTS_GO_ON, 4)]),
+        fails("broken: the generation before ends the session", broken(Access::ParentIsTheft), &[(STAYS_SIGNED_IN, 7)]),
+        fails("broken: an upload is taken for any request", broken(Access::UploadsAreFast), &[(STAYS_SIGNED_IN, 7)]),
+        fails(
+            "broken: an older generation is good everywhere",
+            Setup { access: Access::OlderIsGood, ..copied },
+            &[(COPIES_END, 7)],
+        ),
+        fails(
+            "no rule helps: a request that two rotations overtake",
+            Setup { overtaken: true, uploads: 0, ..asking },
+            &[(STAYS_SIGNED_IN, 7)],
         ),
     ]
 }

@@ -5,12 +5,14 @@
 //! thing may happen. Within them everything may, in every order.
 //!
 //! What is assumed of the network: a message lives for one step of the clock at most, and then is lost; an HTTP answer
-//! reaches whoever sent the request or nobody, while the request may be executed twice.
+//! reaches whoever sent the request or nobody, while the request may be executed twice. Only an upload may be under way for
+//! as long as it likes. A protected request is not overtaken by two rotations: an honest client's are half an access token's
+//! life apart, far more than a step ([`Setup::overtaken`] takes that away).
 
-use shared::session::Kind;
+use shared::session::{AccessDecision, Kind};
 use stateright::{Model, Property};
 
-use crate::protocol::{Key, OLDEST, Protocol, Reply, Stored};
+use crate::protocol::{Access, Key, OLDEST, Protocol, Reply, Stored};
 
 /// Which key a client sends with a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,8 +69,10 @@ impl Rules {
 /// Who is there, how they behave, and how often each thing may happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// What the server does.
+    /// What the server does with a refresh.
     pub protocol: Protocol,
+    /// What it does with an access token.
+    pub access: Access,
     /// The kind of session.
     pub kind: Kind,
     /// How many tabs share the store, or how many lives an app has.
@@ -89,6 +93,14 @@ pub struct Setup {
     pub crashes: u8,
     /// Calls that extend the session.
     pub calls: u8,
+    /// Requests to protected routes by the client.
+    pub protected: u8,
+    /// Uploads by the client, which may be under way for ever.
+    pub uploads: u8,
+    /// Whether a protected request may be overtaken by two rotations.
+    pub overtaken: bool,
+    /// Requests to protected routes by the thief.
+    pub thief_uses: u8,
     /// Steps of the clock.
     pub steps: u8,
     /// Whether a thief copies the store, once.
@@ -106,6 +118,7 @@ impl Setup {
     pub const fn app() -> Self {
         Self {
             protocol: Protocol::Latchkey,
+            access: Access::Latchkey,
             kind: Kind::App,
             tabs: 1,
             keys: Keys::Shared,
@@ -116,6 +129,10 @@ impl Setup {
             losses: 0,
             crashes: 0,
             calls: 0,
+            protected: 0,
+            uploads: 0,
+            overtaken: false,
+            thief_uses: 0,
             steps: 0,
             theft: false,
             thief_refreshes: 0,
@@ -142,6 +159,10 @@ pub enum Message {
     Call(u8, u8),
     /// Its answer: a cookie of this generation.
     Extended(u8, u8),
+    /// A request to a protected route, with the generation of its token. Its answer changes nothing that is kept.
+    Protected(u8),
+    /// The same with a large body.
+    Upload(u8),
     /// Inside the server: the session is updated, the user not yet read. The flag: the epoch had been raised before the
     /// request arrived.
     Updated(Attempt, Reply, bool),
@@ -217,6 +238,10 @@ pub struct World {
     pub forked: bool,
     /// A thief's old token was refused without ending the session, though the last rotation is long past.
     pub hidden: bool,
+    /// A protected request that was under way at a rotation was refused.
+    pub disturbed: bool,
+    /// A copied access token two generations behind was accepted.
+    pub copy_lives: bool,
     /// The client's store.
     pub store: Store,
     tabs: Vec<Tab>,
@@ -238,6 +263,9 @@ struct Left {
     losses: u8,
     crashes: u8,
     calls: u8,
+    protected: u8,
+    uploads: u8,
+    thief_uses: u8,
     steps: u8,
     thefts: u8,
     thief_refreshes: u8,
@@ -255,6 +283,12 @@ pub enum Action {
     GiveUp(usize),
     /// A tab calls a function that extends the session.
     Call(usize),
+    /// The client asks a protected route.
+    Ask,
+    /// The client begins an upload to one.
+    Upload,
+    /// The thief asks one.
+    ThiefUse,
     /// A message arrives.
     Deliver(Message),
     /// A request arrives, and the server reads the user before it updates the session; else it is the other way round.
@@ -296,6 +330,8 @@ impl Setup {
             revived: false,
             forked: false,
             hidden: false,
+            disturbed: false,
+            copy_lives: false,
             store: Store { token: 1, version: 0, pending: None, signed_out: false },
             tabs: vec![Tab::default(); self.tabs],
             network: Vec::new(),
@@ -309,6 +345,9 @@ impl Setup {
                 losses: self.losses,
                 crashes: self.crashes,
                 calls: self.calls,
+                protected: self.protected,
+                uploads: self.uploads,
+                thief_uses: self.thief_uses,
                 steps: self.steps,
                 thefts: u8::from(self.theft),
                 thief_refreshes: self.thief_refreshes,
@@ -380,11 +419,30 @@ impl Setup {
             world.hidden |= by_thief && is_refused && long_past;
         }
         world.reused |= after.is_none();
+        if let (Some(after), false) = (&after, self.overtaken) {
+            let is_overtaken =
+                |message: &Message| matches!(message, Message::Protected(g) if g + 2 <= after.generation);
+            world.network.retain(|(message, _)| !is_overtaken(message));
+        }
         world.session = after;
         if let (Reply::Tokens(got), true) = (reply, world.loot.is_some()) {
             world.since.refreshed(by_thief, got);
         }
         reply
+    }
+
+    /// A protected route takes in an access token.
+    fn read(&self, world: &mut World, generation: u8, is_upload: bool, by_thief: bool) {
+        let Some(stored) = &world.session else { return };
+        let decision = self.access.access(stored, self.kind, generation, is_upload);
+        let is_accepted = matches!(decision, AccessDecision::Accept | AccessDecision::AcceptStale);
+        let is_in_flight = generation + 1 >= stored.generation && stored.age < OLDEST;
+        world.disturbed |= !by_thief && is_in_flight && !is_accepted && !stored.expired;
+        world.copy_lives |= by_thief && is_accepted && generation + 2 <= stored.generation;
+        if decision == AccessDecision::Reuse {
+            world.session = None;
+            world.reused = true;
+        }
     }
 
     /// An answer reaches its tab, or whatever is left of it.
@@ -516,6 +574,15 @@ impl Model for Setup {
                 actions.push(Action::Lose(message.clone()));
             }
         }
+        if left.protected > 0 && !world.store.signed_out {
+            actions.push(Action::Ask);
+        }
+        if left.uploads > 0 && !world.store.signed_out {
+            actions.push(Action::Upload);
+        }
+        if left.thief_uses > 0 && world.loot.is_some() && world.session.is_some() {
+            actions.push(Action::ThiefUse);
+        }
         if left.steps > 0 {
             actions.push(Action::Step);
         }
@@ -555,6 +622,19 @@ impl Model for Setup {
                 world.tabs[index].calling = true;
                 world.send(Message::Call(tab_number(index), world.store.token));
             }
+            Action::Ask => {
+                world.left.protected -= 1;
+                world.send(Message::Protected(world.store.token));
+            }
+            Action::Upload => {
+                world.left.uploads -= 1;
+                world.send(Message::Upload(world.store.token));
+            }
+            Action::ThiefUse => {
+                world.left.thief_uses -= 1;
+                let token = world.loot?.token;
+                self.read(&mut world, token, false, true);
+            }
             Action::Deliver(message) => {
                 world.take(&message);
                 self.arrive(&mut world, message);
@@ -588,11 +668,12 @@ impl Model for Setup {
                 if let Some(session) = &mut world.session {
                     session.age = (session.age + 1).min(OLDEST);
                 }
+                let is_dead = |(message, age): &(Message, u8)| *age >= 1 && !matches!(message, Message::Upload(_));
                 let dead: Vec<Message> =
-                    world.network.iter().filter(|(_, age)| *age >= 1).map(|(message, _)| message.clone()).collect();
-                world.network.retain(|(_, age)| *age < 1);
+                    world.network.iter().filter(|one| is_dead(one)).map(|(message, _)| message.clone()).collect();
+                world.network.retain(|one| !is_dead(one));
                 for (_, age) in &mut world.network {
-                    *age += 1;
+                    *age = 1;
                 }
                 world.network.sort();
                 for message in &dead {
@@ -638,6 +719,8 @@ impl Model for Setup {
             Property::<Self>::always(GRACE_ENDS, |_, world| !world.late_race),
             Property::<Self>::always(REVOKED_IS_DEAD, |_, world| !world.revived),
             Property::<Self>::always(ONE_IS_CURRENT, |_, world| !world.forked),
+            Property::<Self>::always(REQUESTS_GO_ON, |_, world| !world.disturbed),
+            Property::<Self>::always(COPIES_END, |_, world| !world.copy_lives),
         ];
         properties.retain(|property| self.only.is_none_or(|only| only == property.name));
         properties
@@ -677,6 +760,8 @@ impl Setup {
                     world.tabs[usize::from(tab)].calling = false;
                 }
             }
+            Message::Protected(generation) => self.read(world, generation, false, false),
+            Message::Upload(generation) => self.read(world, generation, true, false),
             Message::Extended(tab, generation) => {
                 world.store.token = generation;
                 world.tabs[usize::from(tab)].calling = false;
@@ -706,7 +791,9 @@ fn is_of_tab(message: &Message, index: usize) -> bool {
         | Message::Answer(attempt, _)
         | Message::Updated(attempt, ..)
         | Message::Read(attempt, ..) => usize::from(attempt.tab) == index,
-        Message::Copy(_) | Message::Call(..) | Message::Extended(..) => false,
+        Message::Copy(_) | Message::Call(..) | Message::Extended(..) | Message::Protected(_) | Message::Upload(_) => {
+            false
+        }
     }
 }
 
@@ -723,6 +810,11 @@ pub const GRACE_ENDS: &str = "without a key, an old token is good for the grace 
 pub const REVOKED_IS_DEAD: &str = "what was revoked never refreshes";
 /// A generation is followed once: only the current one rotates.
 pub const ONE_IS_CURRENT: &str = "at most one generation is current";
+
+/// A protected request under way at a rotation is answered as if there had been none.
+pub const REQUESTS_GO_ON: &str = "a request under way at a rotation goes on";
+/// A copied access token two generations behind its owner's is accepted nowhere.
+pub const COPIES_END: &str = "a copied token two generations behind is good nowhere";
 
 fn stays_signed_in(setup: &Setup, world: &World) -> bool {
     if world.loot.is_some() || world.revoked {

@@ -49,6 +49,11 @@ fn what_others_publish() {
     check(scenarios::published(false));
 }
 
+#[test]
+fn who_reads_a_session_compares_generations() {
+    check(scenarios::readers(false));
+}
+
 /// The shortest counterexample of a scenario, as the steps that it takes.
 #[track_caller]
 fn counterexample(scenarios: Vec<Scenario>, name: &str, property: &str) -> Vec<String> {

@@ -50,3 +50,91 @@ impl Session {
         self.generation == generation
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::account::{Epoch, UserId};
+    use crate::session::{Lifetimes, SessionId};
+
+    const START: Timestamp = Timestamp::from_unix(1_000_000);
+
+    /// A session at generation 10.
+    fn session(kind: Kind) -> Session {
+        let lifetimes = Lifetimes::DEFAULTS;
+        Session {
+            id: SessionId::from_bytes([1; 16]),
+            user_id: UserId::from_bytes([2; 16]),
+            kind,
+            generation: Generation::from_number(10),
+            epoch: Epoch::FIRST,
+            created_at: START,
+            rotated_at: START,
+            used_at: START,
+            idle_expires_at: START.plus(lifetimes.of(kind).idle),
+            expires_at: START.plus(lifetimes.of(kind).absolute),
+            recent_keys: [None; 3],
+            device: String::new(),
+        }
+    }
+
+    fn access(kind: Kind, generation: u32, may_be_slow: bool, after: u64) -> AccessDecision {
+        let presented = Presented { kind, generation: Generation::from_number(generation) };
+        session(kind).access(presented, may_be_slow, START.plus(after))
+    }
+
+    #[test]
+    fn the_generation_before_is_good_for_requests_under_way() {
+        for kind in [Kind::Browser, Kind::Remembered] {
+            assert_eq!(access(kind, 9, false, 60), AccessDecision::Accept);
+            assert_eq!(access(kind, 9, false, 61), AccessDecision::Expired);
+        }
+    }
+
+    #[test]
+    fn an_older_one_ends_a_browser_s_session_unless_it_may_have_been_under_way() {
+        for kind in [Kind::Browser, Kind::Remembered] {
+            for after in [0, 60, 61, 1000] {
+                assert_eq!(access(kind, 8, false, after), AccessDecision::Reuse);
+                assert_eq!(access(kind, 1, false, after), AccessDecision::Reuse);
+                assert_eq!(access(kind, 8, true, after), AccessDecision::Expired);
+            }
+        }
+        assert_eq!(access(Kind::App, 8, false, 1000), AccessDecision::AcceptStale);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// The paragraph of section 5, written down a second time.
+        #[test]
+        fn every_class_of_session_token_body_and_time(
+            kind_index in 0..3_usize,
+            presented_index in 0..3_usize,
+            generation in 6..13_u32,
+            may_be_slow: bool,
+            age in prop_oneof![0..3_u64, 58..63_u64, 1797..1803_u64, 2_591_998..2_592_003_u64],
+        ) {
+            let (kind, presented_kind) = (Kind::ALL[kind_index], Kind::ALL[presented_index]);
+            let presented = Presented { kind: presented_kind, generation: Generation::from_number(generation) };
+            let decision = session(kind).access(presented, may_be_slow, START.plus(age));
+
+            let behind = 10_i64 - i64::from(generation);
+            let lives = age < Lifetimes::DEFAULTS.of(kind).idle && presented_kind == kind && behind >= 0;
+            let browser = kind != Kind::App;
+            prop_assert_eq!(decision == AccessDecision::Ended, !lives);
+            prop_assert_eq!(
+                decision == AccessDecision::Accept,
+                lives && (behind == 0 || (browser && behind == 1 && age <= 60))
+            );
+            prop_assert_eq!(decision == AccessDecision::AcceptStale, lives && !browser && behind > 0);
+            prop_assert_eq!(
+                decision == AccessDecision::Expired,
+                lives && browser && ((behind == 1 && age > 60) || (behind > 1 && may_be_slow))
+            );
+            prop_assert_eq!(decision == AccessDecision::Reuse, lives && browser && behind > 1 && !may_be_slow);
+        }
+    }
+}
