@@ -7,8 +7,30 @@ use crate::Figures;
 
 /// The functions that hash a password in each invocation.
 const HASHING: [&str; 2] = ["login", "signup"];
-/// What else a verification's password needs is 19 MiB, in MiB.
-const HASH_MEMORY: f64 = 19.0;
+/// Milliseconds of CPU of a cold start, beside the hash, within which a function is fast enough (decision 0017).
+const FAST_ENOUGH: f64 = 5.0;
+/// How many times as long the same work takes to start in other languages, at least.
+const INTERPRETED: [(&str, f64); 2] = [("Node.js", 30.0), ("Python", 50.0)];
+/// A run may be so much above what was measured before it counts as worse.
+const TOLERANCE: f64 = 1.2;
+/// What each function measured once AWS was called by the SDK's own clients: cold CPU beside the hash, in starts of C; peak
+/// MiB; MB of its package.
+const MEASURED: [(&str, f64, f64, f64); 12] = [
+    ("authorizer", 1.0, 8.0, 3.2),
+    ("jwks", 1.0, 8.0, 3.2),
+    ("login", 1.0, 28.0, 3.2),
+    ("logout", 1.0, 8.0, 3.2),
+    ("mail-events", 1.0, 8.0, 3.2),
+    ("me", 1.0, 8.0, 3.2),
+    ("refresh", 1.0, 8.0, 3.2),
+    ("renew", 1.0, 8.0, 3.2),
+    ("rotate-keys", 1.0, 8.0, 3.2),
+    ("sessions", 1.0, 8.0, 3.2),
+    ("signup", 1.0, 28.0, 3.2),
+    ("verify", 1.0, 9.0, 3.2),
+];
+/// Likewise: warm CPU of `refresh` in calls of C, and of `login` in hashes of its own.
+const MEASURED_WARM: [(&str, f64); 2] = [("refresh", 2.0), ("login", 1.05)];
 /// Between these lines `docs/performance.md` is written by this program.
 const MARKS: [&str; 2] = ["<!-- bench: from here -->\n", "<!-- bench: to here -->\n"];
 
@@ -66,15 +88,9 @@ impl Report {
         self.find(name).unwrap_or_else(|| panic!("{name} was not measured")).clone()
     }
 
-    /// The functions, not the references.
-    fn functions(&self) -> Vec<Figures> {
-        let references = ["std-loop", "hello", "sdk", "floor", "stock"];
-        let is_function = |figures: &&Figures| figures.size.is_some() && !references.contains(&figures.name.as_str());
-        self.figures.iter().filter(is_function).cloned().collect()
-    }
-
+    /// Gates watch for getting worse; they are no reason to replace a library (decision 0017).
     fn compare(&mut self) {
-        let [hello, sdk, floor, stock] = ["hello", "sdk", "floor", "stock"].map(|name| self.get(name));
+        let sdk = self.get("sdk");
         let mut gates = Vec::new();
         let mut at_most = |what: String, found, bound| gates.push(Gate { what, found, bound, is_least: false });
         let warm = |name: &str| self.get(name).warm_cpu;
@@ -85,30 +101,24 @@ impl Report {
             let hashes = HASHING.contains(&figures.name.as_str());
             if hashes { figures.cold_rest + call } else { figures.cold_cpu }
         };
-        for function in self.functions() {
-            let name = &function.name;
-            at_most(format!("{name}: cold CPU / C"), without_hash(&function) / sdk.cold_cpu, 1.25);
-            at_most(format!("{name}: cold CPU / D"), without_hash(&function) / floor.cold_cpu, 2.0);
-            let memory = 2.5 * floor.memory + if HASHING.contains(&name.as_str()) { HASH_MEMORY } else { 0.0 };
-            at_most(format!("{name}: peak MiB"), function.memory, memory);
-            at_most(format!("{name}: zip MB"), function.zip.unwrap_or_default() * 1024.0 / 1e6, 3.5);
+        for (name, cold, memory, zip) in MEASURED {
+            let function = self.get(name);
+            at_most(format!("{name}: cold CPU ms beside its hash"), without_hash(&function), FAST_ENOUGH);
+            at_most(format!("{name}: cold CPU / C"), without_hash(&function) / sdk.cold_cpu, cold * TOLERANCE);
+            at_most(format!("{name}: peak MiB"), function.memory, memory * TOLERANCE);
+            let package = function.zip.unwrap_or_default() * 1024.0 / 1e6;
+            at_most(format!("{name}: zip MB"), package, zip * TOLERANCE);
         }
-        // Beside each other: the update of the session and the read of the user.
-        at_most("refresh: warm CPU / C, for 2 calls".to_owned(), warm("refresh") / (2.0 * sdk.warm_cpu), 1.25);
-        at_most("logout: warm CPU / C, for 1 call".to_owned(), warm("logout") / sdk.warm_cpu, 1.25);
-        let authorizer = 2.0 * hello.warm_cpu + self.hashing.verification;
-        at_most("authorizer: warm CPU ms, 2 B and a verification".to_owned(), warm("authorizer"), authorizer);
         let login = self.get("login");
         let hash = login.warm_cpu - login.warm_rest - call;
-        at_most("login: warm CPU / its argon2".to_owned(), login.warm_cpu / hash, 1.05);
-        if let Some(library) = self.hashing.rivals[0] {
-            at_most("argon2: CPU / Debian's libargon2".to_owned(), self.hashing.ours / library, 1.0);
+        for (name, measured) in MEASURED_WARM {
+            let (unit, found) = match name {
+                "login" => ("its argon2", login.warm_cpu / hash),
+                _ => ("C", warm(name) / sdk.warm_cpu),
+            };
+            at_most(format!("{name}: warm CPU / {unit}"), found, measured * TOLERANCE);
         }
-        for function in self.functions() {
-            let what = format!("{}: cold CPU of E over it", function.name);
-            gates.push(Gate { what, found: stock.cold_cpu / without_hash(&function), bound: 8.0, is_least: true });
-        }
-        for (language, bound) in [("Node.js", 30.0), ("Python", 60.0)] {
+        for (language, bound) in INTERPRETED {
             for route in ["login", "refresh"] {
                 let Some(theirs) = self.find(&format!("{language} {route}")) else { continue };
                 let theirs = if route == "login" { theirs.cold_rest } else { theirs.cold_cpu };
@@ -170,14 +180,15 @@ impl Report {
             }
         }
         let _ = writeln!(text, ". One ES256 verification: {:.0} µs.\n", verification * 1e3);
-        text.push_str("| gate | found | bound | |\n|---|---|---|---|\n");
-        for gate in &self.gates {
+        let failed: Vec<&Gate> = self.gates.iter().filter(|gate| !gate.passes()).collect();
+        let _ = writeln!(text, "{} gates (`bench/src/report.rs`), {} fail.", self.gates.len(), failed.len());
+        for (index, gate) in failed.into_iter().enumerate() {
+            if index == 0 {
+                text.push_str("\n| gate that fails | found | bound |\n|---|---|---|\n");
+            }
             let sign = if gate.is_least { "≥" } else { "≤" };
-            let verdict = if gate.passes() { "holds" } else { "**fails**" };
-            let _ = writeln!(text, "| {} | {:.2} | {sign} {:.2} | {verdict} |", gate.what, gate.found, gate.bound);
+            let _ = writeln!(text, "| {} | {:.2} | {sign} {:.2} |", gate.what, gate.found, gate.bound);
         }
-        let failed = self.gates.iter().filter(|gate| !gate.passes()).count();
-        let _ = writeln!(text, "\n{} gates, {failed} fail.", self.gates.len());
         text
     }
 }

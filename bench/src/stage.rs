@@ -123,6 +123,17 @@ impl Stage {
         self.post("/login", body).await["token"].clone()
     }
 
+    /// Signs somebody in, in a browser; the access cookie.
+    pub(crate) async fn sign_in_browser(&mut self) -> String {
+        let mut body = self.lasting_login();
+        body["client"] = json!("browser");
+        let url = format!("{}/login", self.stack.url());
+        let answer = self.http.post(url).json(&body).send().await.expect("an answer");
+        let cookies = answer.headers().get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok());
+        let access = cookies.filter_map(|cookie| cookie.strip_prefix("access=")).next().expect("a cookie");
+        access.split(';').next().unwrap_or_default().to_owned()
+    }
+
     /// The body of the log-in of somebody whose session lasts.
     pub(crate) fn lasting_login(&mut self) -> Value {
         self.keepers += 1;

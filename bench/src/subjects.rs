@@ -111,7 +111,9 @@ pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
     stage.prepare_verifications(crate::SPAWNS * (WARM_PREPARED + 1)).await;
     let logout = with_body("logout.json", &json!({ "refresh": ended["refresh"] }));
     let bearer = |file| Script::Same(with_bearer(file, &session["access"]));
-    let scripts: [(&str, Script, Expectation); 11] = [
+    let browser = stage.sign_in_browser().await;
+    let renewal = json!({ "access": browser, "generation": 1 });
+    let scripts: [(&str, Script, Expectation); 12] = [
         ("authorizer", bearer("authorizer.json"), |answer| answer["isAuthorized"] == true),
         ("jwks", Script::Same(event("jwks.json", |_| {})), SUCCESS),
         ("login", Script::New(|stage| with_body("login.json", &stage.login())), SUCCESS),
@@ -119,6 +121,7 @@ pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
         ("mail-events", Script::Same(event("mail-events.json", |_| {})), |answer| answer["marked"] == 1),
         ("me", bearer("me.json"), SUCCESS),
         ("refresh", Script::Refresh(refreshed["refresh"].clone()), SUCCESS),
+        ("renew", Script::Same(renewal), |answer| answer["outcome"] == "unchanged"),
         ("rotate-keys", Script::Same(json!({})), |answer| answer["created"] == 0),
         ("sessions", bearer("sessions.json"), SUCCESS),
         ("signup", Script::New(|stage| with_body("signup.json", &stage.signup())), SUCCESS),
