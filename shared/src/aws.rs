@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_types::SdkConfig;
 
 use crate::config::AwsEnvironment;
 
@@ -38,12 +39,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(6);
 /// Region, credentials, endpoints, and one pool of connections.
 #[derive(Clone, Debug)]
 pub struct Aws {
-    region: Region,
+    /// What the clients have in common.
+    config: SdkConfig,
     credentials: Credentials,
     dynamodb_endpoint: Option<String>,
     lambda_endpoint: Option<String>,
     ses_endpoint: Option<String>,
-    http_client: SharedHttpClient,
 }
 
 impl Aws {
@@ -53,13 +54,22 @@ impl Aws {
     /// When the certificates, those that are compiled in or the given ones, cannot be read.
     pub fn new(environment: AwsEnvironment) -> Self {
         let (key_id, secret, token) = environment.credentials;
+        let credentials = Credentials::new(key_id, secret, token, None, "environment");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .app_name(app_name())
+            .region(Region::new(environment.region))
+            .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+            .http_client(http_client(environment.ca_bundle.as_deref().unwrap_or(AMAZON_ROOTS)))
+            .retry_config(retries())
+            .timeout_config(timeouts(ATTEMPT_TIMEOUT))
+            .build();
         Self {
-            region: Region::new(environment.region),
-            credentials: Credentials::new(key_id, secret, token, None, "environment"),
+            config,
+            credentials,
             dynamodb_endpoint: environment.dynamodb_endpoint,
             lambda_endpoint: environment.lambda_endpoint,
             ses_endpoint: environment.ses_endpoint,
-            http_client: http_client(environment.ca_bundle.as_deref().unwrap_or(AMAZON_ROOTS)),
         }
     }
 
@@ -69,48 +79,29 @@ impl Aws {
         let secret = self.credentials.secret_access_key().to_owned();
         let token = self.credentials.session_token().map(str::to_owned);
         self.credentials = Credentials::new(access_key_id, secret, token, None, "environment");
+        let provider = SharedCredentialsProvider::new(self.credentials.clone());
+        self.config = self.config.into_builder().credentials_provider(provider).build();
         self
     }
 
     /// A client of DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let mut config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .app_name(app_name())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .http_client(self.http_client.clone())
-            .retry_config(retries())
-            .retry_classifier(TransactionConflict)
-            .timeout_config(timeouts());
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config).retry_classifier(TransactionConflict);
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     /// A client of the Lambda service.
     pub fn lambda(&self) -> aws_sdk_lambda::Client {
-        let mut config = aws_sdk_lambda::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .app_name(app_name())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .http_client(self.http_client.clone())
-            .retry_config(retries())
-            .timeout_config(timeouts().to_builder().operation_attempt_timeout(INVOCATION_TIMEOUT).build());
+        let mut config =
+            aws_sdk_lambda::config::Builder::from(&self.config).timeout_config(timeouts(INVOCATION_TIMEOUT));
         config.set_endpoint_url(self.lambda_endpoint.clone());
         aws_sdk_lambda::Client::from_conf(config.build())
     }
 
     /// A client of SES.
     pub fn ses(&self) -> aws_sdk_sesv2::Client {
-        let mut config = aws_sdk_sesv2::Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .app_name(app_name())
-            .region(self.region.clone())
-            .credentials_provider(self.credentials.clone())
-            .http_client(self.http_client.clone())
-            .retry_config(retries())
-            .timeout_config(timeouts());
+        let mut config = aws_sdk_sesv2::config::Builder::from(&self.config);
         config.set_endpoint_url(self.ses_endpoint.clone());
         aws_sdk_sesv2::Client::from_conf(config.build())
     }
@@ -129,10 +120,10 @@ fn retries() -> RetryConfig {
         .with_max_backoff(Duration::from_millis(500))
 }
 
-fn timeouts() -> TimeoutConfig {
+fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
         .operation_timeout(CALL_TIMEOUT)
         .build()
 }
