@@ -70,9 +70,10 @@ mod tests {
             kind,
             generation: Generation::from_number(10),
             epoch: Epoch::FIRST,
-            created_at: START,
+            // Neither of these decides anything: sliding renewal moves the second.
+            created_at: Timestamp::from_unix(900_000),
             rotated_at: START,
-            used_at: START,
+            used_at: START.plus(50),
             idle_expires_at: START.plus(lifetimes.of(kind).idle),
             expires_at: START.plus(lifetimes.of(kind).absolute),
             recent_keys: [None; 3],
