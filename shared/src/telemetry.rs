@@ -8,7 +8,7 @@
 use tracing::level_filters::LevelFilter;
 
 use crate::account::UserId;
-use crate::session::{Kind, SessionRef};
+use crate::session::{Kind, Session, SessionRef};
 
 /// Starts logging, from level `INFO`. Called once, first thing in `main`.
 pub(crate) fn init() {
@@ -125,6 +125,11 @@ impl SignInMethod {
 }
 
 impl SecurityEvent {
+    /// That this session began.
+    pub const fn signed_in(session: &Session, method: SignInMethod) -> Self {
+        Self::SignedIn { session: session.reference(), kind: session.kind, method }
+    }
+
     /// Its name in the log.
     pub const fn name(self) -> &'static str {
         match self {

@@ -89,34 +89,28 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     let now = deps.clock.now();
 
     let Account { user, password_hash, sessions } = deps.store.find_account(&identifier).await?;
-    let user = authenticate(&deps, user, password, password_hash).await?;
+    let user = verify(&deps, user, password, password_hash).await?;
     let session = Session::start(&user, Kind::chosen(client, remember), &inbound.device, deps.issuer.lifetimes(), now);
     let mut replaced = deps.issuer.sessions(&inbound, now).await?;
     replaced.extend(evicted(&user, sessions, &replaced, deps.max_sessions, now));
     deps.store.create_session(&session, &replaced).await?;
 
-    let (reference, kind) = (session.reference(), session.kind);
-    SecurityEvent::SignedIn { session: reference, kind, method: SignInMethod::Password }.log();
+    SecurityEvent::signed_in(&session, SignInMethod::Password).log();
     Ok(deps.issuer.session_response(StatusCode::OK, &user, &session, &inbound, now).await?)
 }
 
 /// The user, if the password is theirs and they are not banned. A hash with outdated parameters is replaced.
-async fn authenticate(
-    deps: &Deps,
-    user: Option<User>,
-    password: Password,
-    stored: Option<PasswordHash>,
-) -> Result<User, Problem> {
-    let (verdict, password) = deps.hasher.verify(password, stored.clone()).await?;
+async fn verify(deps: &Deps, user: Option<User>, given: Password, hash: Option<PasswordHash>) -> Result<User, Problem> {
+    let (verdict, password) = deps.hasher.verify(given, hash.clone()).await?;
     let user_id = user.as_ref().map(|user| user.id);
     let user = user.filter(|user| user.status == Status::Enabled);
-    let (Verdict::Right { outdated }, Some(user), Some(stored)) = (verdict, user, stored) else {
+    let (Verdict::Right { outdated }, Some(user), Some(hash)) = (verdict, user, hash) else {
         SecurityEvent::SignInFailed { user_id }.log();
         return Err(LoginError::InvalidCredentials.into());
     };
     if outdated {
         let renewed = deps.hasher.hash(password).await?;
-        deps.store.rehash_password(user.id, &stored, &renewed).await?;
+        deps.store.rehash_password(user.id, &hash, &renewed).await?;
     }
     Ok(user)
 }

@@ -319,8 +319,7 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         }
         created => {
             let (user, session) = created?;
-            let (reference, kind) = (session.reference(), session.kind);
-            SecurityEvent::SignedIn { session: reference, kind, method: SignInMethod::Verification }.log();
+            SecurityEvent::signed_in(&session, SignInMethod::Verification).log();
             (user, session)
         }
     };
