@@ -129,8 +129,8 @@ impl Stage {
         body["client"] = json!("browser");
         let url = format!("{}/login", self.stack.url());
         let answer = self.http.post(url).json(&body).send().await.expect("an answer");
-        let cookies = answer.headers().get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok());
-        let access = cookies.filter_map(|cookie| cookie.strip_prefix("access=")).next().expect("a cookie");
+        let mut cookies = answer.headers().get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok());
+        let access = cookies.find_map(|cookie| cookie.strip_prefix("access=")).expect("a cookie");
         access.split(';').next().unwrap_or_default().to_owned()
     }
 

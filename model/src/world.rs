@@ -497,6 +497,24 @@ impl World {
         }
     }
 
+    /// One step of the clock: the last rotation is longer past, and what is under way is lost, but for uploads.
+    fn pass_time(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.age = (session.age + 1).min(OLDEST);
+        }
+        let is_dead = |(message, age): &(Message, u8)| *age >= 1 && !matches!(message, Message::Upload(_));
+        let dead: Vec<Message> =
+            self.network.iter().filter(|one| is_dead(one)).map(|(message, _)| message.clone()).collect();
+        self.network.retain(|one| !is_dead(one));
+        for (_, age) in &mut self.network {
+            *age = 1;
+        }
+        self.network.sort();
+        for message in &dead {
+            self.end_call(message);
+        }
+    }
+
     /// Nothing is under way, so that nobody interferes with what comes next.
     fn is_quiet(&self) -> bool {
         let idle = |tab: &Tab| tab.waiting.is_none() && tab.half_stored.is_none() && !tab.calling;
@@ -665,20 +683,7 @@ impl Model for Setup {
             }
             Action::Step => {
                 world.left.steps -= 1;
-                if let Some(session) = &mut world.session {
-                    session.age = (session.age + 1).min(OLDEST);
-                }
-                let is_dead = |(message, age): &(Message, u8)| *age >= 1 && !matches!(message, Message::Upload(_));
-                let dead: Vec<Message> =
-                    world.network.iter().filter(|one| is_dead(one)).map(|(message, _)| message.clone()).collect();
-                world.network.retain(|one| !is_dead(one));
-                for (_, age) in &mut world.network {
-                    *age = 1;
-                }
-                world.network.sort();
-                for message in &dead {
-                    world.end_call(message);
-                }
+                world.pass_time();
             }
             Action::Steal => {
                 world.left.thefts -= 1;
