@@ -55,9 +55,11 @@ pub struct LoginRequest {
     #[cfg_attr(feature = "openapi", schema(example = "correct horse battery"))]
     password: CandidatePassword,
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     client: Client,
     /// A browser session of 30 days rather than 30 minutes. Apps need not say so.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     remember: bool,
 }
 

@@ -47,6 +47,7 @@ pub struct LogoutRequest {
     /// An app's refresh token; browsers have cookies.
     refresh: Option<String>,
     /// All of the user's sessions.
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     everywhere: bool,
 }
 

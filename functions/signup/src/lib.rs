@@ -79,6 +79,7 @@ pub struct SignupRequest {
     #[cfg_attr(feature = "openapi", schema(example = "en"))]
     locale: Option<String>,
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     client: Client,
 }
 

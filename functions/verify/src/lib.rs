@@ -91,9 +91,11 @@ pub struct VerifyRequest {
     /// Another name than at sign-up, should that be taken by now.
     username: Option<String>,
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     client: Client,
     /// A browser session of 30 days rather than 30 minutes. Apps need not say so.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     remember: bool,
 }
 
