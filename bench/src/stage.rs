@@ -101,7 +101,8 @@ impl Stage {
                 ("AWS_DEFAULT_REGION", "us-east-1"),
                 ("AWS_ENDPOINT_URL_LAMBDA", self.stack.lambda_endpoint()),
                 ("AWS_SESSION_TOKEN", self.stack.secret().reveal()),
-                ("AWS_ACCESS_KEY_ID", "local"),
+                // Where the references know of no session token, it opens the local endpoints too.
+                ("AWS_ACCESS_KEY_ID", self.stack.secret().reveal()),
                 ("AWS_SECRET_ACCESS_KEY", "local"),
                 ("AWS_LAMBDA_FUNCTION_NAME", "function"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
