@@ -19,7 +19,7 @@ use lambda_http::http::header::{COOKIE, HeaderValue};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::config::{Api, ConfigError, RevocationCheck};
-use shared::http::caller::{Caller, CallerError};
+use shared::http::caller::CallerError;
 use shared::http::context::{HANDLER_TIMEOUT, HttpContext};
 use shared::http::credentials::Inbound;
 use shared::http::csrf;
@@ -150,10 +150,7 @@ async fn verify(deps: &Deps, inbound: &Inbound) -> Result<AccessClaims, CallerEr
             Ok(deps.keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?)
         }
         RevocationCheck::Session => {
-            let authenticated = Caller::authenticate(inbound, &deps.keys, &deps.store, now).await;
-            if let (Err(CallerError::Reused(generation)), Ok(Some(token))) = (&authenticated, inbound.access_token()) {
-                deps.renewer.end(token, *generation).await;
-            }
+            let authenticated = deps.renewer.authenticate(inbound, &deps.keys, &deps.store, now).await;
             authenticated.map(|caller| caller.token)
         }
     }

@@ -8,11 +8,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::caller::{Caller, CallerError};
+use super::credentials::Inbound;
 use crate::clock::Timestamp;
 use crate::config::ConfigError;
 use crate::function::Function;
 use crate::runtime::Platform;
 use crate::session::Generation;
+use crate::store::Store;
+use crate::token::KeyRing;
 
 /// What `renew` is asked.
 #[derive(Serialize, Deserialize)]
@@ -70,9 +74,20 @@ impl Renewer {
         }
     }
 
-    /// Has the session of a token ended that was used elsewhere, whose generation was read as `generation`.
-    pub async fn end(&self, access: &str, generation: Generation) {
-        self.renew(access, generation).await;
+    /// Whom a request is from, as [`Caller::authenticate`] says. A session whose token was used elsewhere is ended by the
+    /// way.
+    pub async fn authenticate(
+        &self,
+        inbound: &Inbound,
+        keys: &KeyRing,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Caller, CallerError> {
+        let authenticated = Caller::authenticate(inbound, keys, store, now).await;
+        if let (Err(CallerError::Reused(generation)), Ok(Some(token))) = (&authenticated, inbound.access_token()) {
+            self.renew(token, *generation).await;
+        }
+        authenticated
     }
 
     async fn renew(&self, access: &str, generation: Generation) -> Option<Renewed> {

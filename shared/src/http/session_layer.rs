@@ -15,7 +15,7 @@ use lambda_http::tower::Layer;
 use lambda_http::{IntoResponse, Request, Service};
 use tracing::Instrument;
 
-use super::caller::{Caller, CallerError};
+use super::caller::Caller;
 use super::context::{HttpContext, request_id};
 use super::cookies::{CookieKind, Cookies};
 use super::credentials::Inbound;
@@ -134,11 +134,7 @@ struct Authenticator {
 impl Authenticator {
     /// Whom a request is from, and the extension of the session, if one was due.
     async fn authenticate(&self, inbound: &Inbound, now: Timestamp) -> Result<(Caller, Option<Extension>), Problem> {
-        let authenticated = Caller::authenticate(inbound, &self.keys, &self.store, now).await;
-        if let (Err(CallerError::Reused(generation)), Ok(Some(token))) = (&authenticated, inbound.access_token()) {
-            self.renewer.end(token, *generation).await;
-        }
-        let mut caller = authenticated?;
+        let mut caller = self.renewer.authenticate(inbound, &self.keys, &self.store, now).await?;
         let extension = self.extend(&caller, inbound, now).await;
         if let Some(extension) = &extension {
             caller.session.idle_expires_at = extension.idle_expires_at;
