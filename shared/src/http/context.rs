@@ -80,12 +80,14 @@ impl HttpContext {
         tracing::info_span!("request", request_id, source_ip, user_agent)
     }
 
-    /// What the handler answers, or `unavailable` when it takes longer than [`HANDLER_TIMEOUT`].
-    pub async fn within_timeout<T>(&self, handler: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-        match tokio::time::timeout(HANDLER_TIMEOUT, handler).await {
-            Ok(outcome) => outcome,
-            Err(elapsed) => Err(Problem::new(Code::Unavailable).caused_by(elapsed)),
-        }
+    /// What the handler answers, or `unavailable` when it takes longer than [`HANDLER_TIMEOUT`]. The handler's future is
+    /// boxed: with an SDK's call at its bottom, its type is nested about as deeply as the compiler follows.
+    pub fn within_timeout<T>(
+        &self,
+        handler: impl Future<Output = Result<T, Problem>>,
+    ) -> impl Future<Output = Result<T, Problem>> {
+        let timeout = tokio::time::timeout(HANDLER_TIMEOUT, Box::pin(handler));
+        async { timeout.await.unwrap_or_else(|elapsed| Err(Problem::new(Code::Unavailable).caused_by(elapsed))) }
     }
 
     /// The answer to a request that failed. A server error is logged, once, here.
