@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::stage::workspace;
+use crate::fixture::workspace;
 
 /// Where this program lies: the release folder of the target.
 pub(crate) fn release() -> PathBuf {

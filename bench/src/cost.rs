@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::fixture::Fixture;
 use crate::lambda::{Program, Running};
-use crate::stage::Stage;
 use crate::subjects::{self, Subject};
 
 /// Memory sizes in MB. Lambda gives CPU in proportion, one whole core at 1769.
@@ -62,31 +62,31 @@ struct Billed {
 }
 
 /// Measures, and gives the tables in Markdown.
-pub(crate) async fn tables(stage: &mut Stage) -> String {
+pub(crate) async fn tables(fixture: &mut Fixture) -> String {
     let group = Group::make();
     let mut billed = BTreeMap::new();
     for size in SIZES {
         group.limit(size);
-        for mut subject in subjects::functions(stage).await {
+        for mut subject in subjects::functions(fixture).await {
             let Some(flow) = FLOWS.iter().find(|flow| flow.function == subject.name) else { continue };
-            billed.insert((flow.function, size), measure(&mut subject, stage).await);
+            billed.insert((flow.function, size), measure(&mut subject, fixture).await);
         }
     }
     drop(group);
     describe(&billed)
 }
 
-async fn measure(subject: &mut Subject, stage: &mut Stage) -> Billed {
+async fn measure(subject: &mut Subject, fixture: &mut Fixture) -> Billed {
     subject.program = within_group(&subject.program);
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..SPAWNS {
         let mut running = Running::start(&subject.program).await;
         running.asks().await;
-        subject.invoke(&mut running, stage).await;
+        subject.invoke(&mut running, fixture).await;
         let mut before = running.asks().await;
         cold.push(before.wall.as_secs_f64() * 1e3);
         for _ in 0..5 {
-            subject.invoke(&mut running, stage).await;
+            subject.invoke(&mut running, fixture).await;
             let after = running.asks().await;
             warm.push(after.wall.saturating_sub(before.wall).as_secs_f64() * 1e3);
             before = after;

@@ -52,7 +52,7 @@ pub(crate) struct Running {
 
 /// When something happened, since the start: by the clock, and in CPU time of the process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct Elapsed {
     /// By the clock.
     pub(crate) wall: Duration,
     /// User and system time of all its threads.
@@ -87,10 +87,10 @@ impl Running {
     }
 
     /// Waits until it asks for an event: it has started, or is done with the one before.
-    pub(crate) async fn asks(&mut self) -> Moment {
+    pub(crate) async fn asks(&mut self) -> Elapsed {
         let asked =
             tokio::time::timeout(PATIENCE, self.asked.recv()).await.expect("it asks in time").expect("a server");
-        Moment { wall: asked - self.started, cpu: self.cpu() }
+        Elapsed { wall: asked - self.started, cpu: self.cpu() }
     }
 
     /// Has it answer an event.

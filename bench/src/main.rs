@@ -4,7 +4,7 @@
 //! Each program is spawned again and again, all of them in turns, as the machine is never quiet, and in another order
 //! each time, as each meets the caches that the one before has left, and from a new copy each round: what is compared are
 //! medians of one run, and ratios of them. CPU time is read from the process's own clock at the moment it asks the
-//! Runtime API for its next event, by [`lambda`]; [`stage`] is what it acts on. `cargo run --release -p bench -- cost`
+//! Runtime API for its next event, by [`lambda`]; [`fixture`] is what it acts on. `cargo run --release -p bench -- cost`
 //! writes the tables of `docs/cost.md`; `-- NAME…` measures the programs of these names alone, without gates, and writes
 //! nothing.
 
@@ -12,20 +12,20 @@
 
 mod build;
 mod cost;
+mod fixture;
 mod lambda;
 mod report;
-mod stage;
 mod subjects;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use lambda::{Moment, Running};
+use fixture::{Caller, Fixture};
+use lambda::{Elapsed, Running};
 use shared::account::CandidatePassword;
 use shared::concurrency::Concurrency;
 use shared::password_hasher::PasswordHasher;
-use stage::{Caller, Stage};
 use subjects::Subject;
 
 /// Rounds; in each, every binary is spawned a few times, and every interpreter, which takes its time, once.
@@ -83,21 +83,21 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("Building; the first time takes a while.");
-    let mut stage = Stage::set().await;
+    let mut fixture = Fixture::new().await;
     let names = if arguments.first().is_some_and(|argument| argument == "cost") { &[][..] } else { &arguments };
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
-    let functions: Vec<String> = stage.environments().into_keys().filter(|name| is_wanted(name)).collect();
+    let functions: Vec<String> = fixture.environments().into_keys().filter(|name| is_wanted(name)).collect();
     // The stock way takes minutes to build, and no gate compares with it: it is measured where it is named.
     let with_stock = names.iter().any(|name| name == "stock");
     build::binaries(&functions, with_stock);
     if arguments.first().is_some_and(|argument| argument == "cost") {
-        let tables = cost::tables(&mut stage).await;
+        let tables = cost::tables(&mut fixture).await;
         println!("{tables}");
-        report::replace_tables(&stage::workspace().join("docs/cost.md"), &tables);
+        report::replace_tables(&fixture::workspace().join("docs/cost.md"), &tables);
         return ExitCode::SUCCESS;
     }
     let (node, python) = if names.is_empty() { (build::node(), build::python()) } else { (None, None) };
-    let mut subjects = subjects::all(&mut stage, node, python).await;
+    let mut subjects = subjects::all(&mut fixture, node, python).await;
     subjects.retain(|subject| is_wanted(&subject.name) && (subject.name != "stock" || with_stock));
 
     println!("Measuring {} programs, {SPAWNS} spawns of each binary.", subjects.len());
@@ -120,7 +120,7 @@ async fn main() -> ExitCode {
         for index in order(spawn, subjects.len()) {
             let subject = &mut subjects[index];
             if begins_round || subject.binary.is_some() {
-                samples[index].push(measure(subject, &mut stage).await);
+                samples[index].push(measure(subject, &mut fixture).await);
             }
         }
     }
@@ -138,7 +138,7 @@ async fn main() -> ExitCode {
     let hashing = report::Hashing { ours, rivals: [library, avx2], verification: verification_cpu() };
     let report = report::Report::new(figures, hashing);
     println!("{}", report.text());
-    let path = stage::workspace().join("docs/performance.md");
+    let path = fixture::workspace().join("docs/performance.md");
     report::replace_tables(&path, &report.text());
     if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -154,18 +154,18 @@ fn order(turn: usize, count: usize) -> impl Iterator<Item = usize> {
 }
 
 /// One spawn: its first invocation and some more.
-async fn measure(subject: &mut Subject, stage: &mut Stage) -> Sample {
+async fn measure(subject: &mut Subject, fixture: &mut Fixture) -> Sample {
     let mut running = Running::start(&subject.program).await;
     let ready = running.asks().await;
-    stage.caller.watch(running.clock());
-    subject.invoke(&mut running, stage).await;
+    fixture.caller.watch(running.clock());
+    subject.invoke(&mut running, fixture).await;
     let first = running.asks().await;
-    let first_stretch = longest_stretch(ready, &stage.caller, first);
+    let first_stretch = longest_stretch(ready, &fixture.caller, first);
     let (mut warm, mut warm_stretches) = (first, Duration::ZERO);
     for _ in 0..subject.warm {
-        subject.invoke(&mut running, stage).await;
+        subject.invoke(&mut running, fixture).await;
         let before = std::mem::replace(&mut warm, running.asks().await);
-        warm_stretches += longest_stretch(before, &stage.caller, warm);
+        warm_stretches += longest_stretch(before, &fixture.caller, warm);
     }
     let memory = running.peak_memory();
     running.stop().await;
@@ -185,7 +185,7 @@ async fn measure(subject: &mut Subject, stage: &mut Stage) -> Sample {
 }
 
 /// The most CPU time of an invocation from one call to the next, or to its begin or end.
-fn longest_stretch(begin: Moment, caller: &Caller, end: Moment) -> Duration {
+fn longest_stretch(begin: Elapsed, caller: &Caller, end: Elapsed) -> Duration {
     let moments: Vec<_> = [begin.cpu].into_iter().chain(caller.calls()).chain([end.cpu]).collect();
     moments.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or_default()
 }
@@ -219,7 +219,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 async fn hash() {
     let hasher = PasswordHasher::new(Concurrency::One);
     for _ in 0..HASHES {
-        let candidate = CandidatePassword::new(stage::PASSWORD.to_owned());
+        let candidate = CandidatePassword::new(fixture::PASSWORD.to_owned());
         let password = candidate.to_compare().expect("a password");
         let before = thread_cpu();
         hasher.hash(password).await.expect("a hash");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::build;
+use crate::fixture::{Fixture, event, text};
 use crate::lambda::{Program, Running};
-use crate::stage::{Stage, event, text};
 
 /// Warm invocations of each spawn. The first of a function with a pair of calls opens its second connection, so a few would
 /// be no measure of all later ones.
@@ -26,7 +26,7 @@ enum Script {
     /// The same again and again.
     Same(Value),
     /// Something new each time.
-    New(fn(&mut Stage) -> Value),
+    New(fn(&mut Fixture) -> Value),
     /// A refresh of what the answer before brought.
     Refresh(Value),
 }
@@ -54,10 +54,10 @@ impl Subject {
     }
 
     /// Has it answer its next event, and looks whether the answer is right.
-    pub(crate) async fn invoke(&mut self, running: &mut Running, stage: &mut Stage) {
+    pub(crate) async fn invoke(&mut self, running: &mut Running, fixture: &mut Fixture) {
         let event = match &self.script {
             Script::Same(event) => event.clone(),
-            Script::New(make) => make(stage),
+            Script::New(make) => make(fixture),
             Script::Refresh(token) => refresh_event(token),
         };
         let answer = running.invoke(event).await;
@@ -79,44 +79,44 @@ pub(crate) fn unpacked(binary: &Path, directory: &Path) -> PathBuf {
 
 /// All programs, in the order of the tables.
 pub(crate) async fn all(
-    stage: &mut Stage,
+    fixture: &mut Fixture,
     node: Option<(PathBuf, PathBuf)>,
     python: Option<(PathBuf, PathBuf)>,
 ) -> Vec<Subject> {
-    let mut subjects = references(stage);
-    subjects.extend(functions(stage).await);
+    let mut subjects = references(fixture);
+    subjects.extend(functions(fixture).await);
     if let Some((node, bundle)) = node {
         let arguments = vec![bundle.to_string_lossy().into_owned()];
-        subjects.extend(interpreted(stage, "Node.js", node, arguments, None).await);
+        subjects.extend(interpreted(fixture, "Node.js", node, arguments, None).await);
     }
     if let Some((python, folder)) = python {
         let arguments = ["-m", "awslambdaric", "function.handler"].map(str::to_owned).to_vec();
         let folder = folder.to_string_lossy().into_owned();
-        subjects.extend(interpreted(stage, "Python", python, arguments, Some(folder)).await);
+        subjects.extend(interpreted(fixture, "Python", python, arguments, Some(folder)).await);
     }
     subjects
 }
 
-fn references(stage: &Stage) -> Vec<Subject> {
+fn references(fixture: &Fixture) -> Vec<Subject> {
     let subjects = ["std-loop", "hello", "sdk", "floor", "stock"].map(|name| {
         let script = Script::Same(event("me.json", |_| {}));
-        binary(stage, name, "me", script, SUCCESS)
+        binary(fixture, name, "me", script, SUCCESS)
     });
     subjects.into()
 }
 
 /// The functions. Sign-ups for `verify` are prepared for [`crate::SPAWNS`] spawns.
-pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
-    let (session, ended, refreshed) = (stage.sign_in().await, stage.sign_in().await, stage.sign_in().await);
-    stage.prepare_verifications(crate::SPAWNS * (WARM_PREPARED + 1)).await;
+pub(crate) async fn functions(fixture: &mut Fixture) -> Vec<Subject> {
+    let (session, ended, refreshed) = (fixture.sign_in().await, fixture.sign_in().await, fixture.sign_in().await);
+    fixture.prepare_verifications(crate::SPAWNS * (WARM_PREPARED + 1)).await;
     let logout = with_body("logout.json", &json!({ "refresh": ended["refresh"] }));
     let bearer = |file| Script::Same(with_bearer(file, &session["access"]));
-    let browser = stage.sign_in_browser().await;
+    let browser = fixture.sign_in_browser().await;
     let renewal = json!({ "access": browser, "generation": 1 });
     let scripts: [(&str, Script, Expectation); 12] = [
         ("authorizer", bearer("authorizer.json"), |answer| answer["isAuthorized"] == true),
         ("jwks", Script::Same(event("jwks.json", |_| {})), SUCCESS),
-        ("login", Script::New(|stage| with_body("login.json", &stage.login())), SUCCESS),
+        ("login", Script::New(|fixture| with_body("login.json", &fixture.login())), SUCCESS),
         ("logout", Script::Same(logout), SUCCESS),
         ("mail-events", Script::Same(event("mail-events.json", |_| {})), |answer| answer["marked"] == 1),
         ("me", bearer("me.json"), SUCCESS),
@@ -124,16 +124,16 @@ pub(crate) async fn functions(stage: &mut Stage) -> Vec<Subject> {
         ("renew", Script::Same(renewal), |answer| answer["outcome"] == "unchanged"),
         ("rotate-keys", Script::Same(json!({})), |answer| answer["created"] == 0),
         ("sessions", bearer("sessions.json"), SUCCESS),
-        ("signup", Script::New(|stage| with_body("signup.json", &stage.signup())), SUCCESS),
-        ("verify", Script::New(|stage| with_body("verify-invalid-code.json", &stage.verification())), SUCCESS),
+        ("signup", Script::New(|fixture| with_body("signup.json", &fixture.signup())), SUCCESS),
+        ("verify", Script::New(|fixture| with_body("verify-invalid-code.json", &fixture.verification())), SUCCESS),
     ];
-    let subjects = scripts.map(|(name, script, expects)| binary(stage, name, name, script, expects));
+    let subjects = scripts.map(|(name, script, expects)| binary(fixture, name, name, script, expects));
     subjects.into()
 }
 
 /// A release binary, with the environment of a function.
-fn binary(stage: &Stage, name: &str, function: &str, script: Script, expects: Expectation) -> Subject {
-    let environment = stage.environments()[function].clone();
+fn binary(fixture: &Fixture, name: &str, function: &str, script: Script, expects: Expectation) -> Subject {
+    let environment = fixture.environments()[function].clone();
     let path = build::binary(name);
     let program = Program { path: path.clone(), arguments: Vec::new(), environment };
     let warm = match name {
@@ -146,18 +146,18 @@ fn binary(stage: &Stage, name: &str, function: &str, script: Script, expects: Ex
 
 /// Login and refresh in another language.
 async fn interpreted(
-    stage: &mut Stage,
+    fixture: &mut Fixture,
     language: &str,
     path: PathBuf,
     arguments: Vec<String>,
     folder: Option<String>,
 ) -> [Subject; 2] {
-    let mut environment = stage.environments()["login"].clone();
+    let mut environment = fixture.environments()["login"].clone();
     environment.extend(folder.map(|folder| ("PYTHONPATH".to_owned(), folder)));
     let program = Program { path, arguments, environment };
     let mut running = Running::start(&program).await;
     running.asks().await;
-    let answer = running.invoke(with_body("login.json", &stage.lasting_login())).await;
+    let answer = running.invoke(with_body("login.json", &fixture.lasting_login())).await;
     let token = token_of(&answer)["refresh"].clone();
     running.stop().await;
     let subject = |route: &str, warm, script| Subject {
@@ -168,7 +168,7 @@ async fn interpreted(
         script,
         expects: SUCCESS,
     };
-    let login = Script::New(|stage| with_body("login.json", &stage.login()));
+    let login = Script::New(|fixture| with_body("login.json", &fixture.login()));
     [subject("login", WARM_HASHING, login), subject("refresh", WARM, Script::Refresh(token))]
 }
 

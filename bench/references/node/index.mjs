@@ -24,9 +24,9 @@ function tokens(user, id, generation) {
   return { user: { username: user.username }, session: { id }, token: { access, refresh: `${text}.${mac(text)}` } };
 }
 
-async function login({ username, password }) {
+async function login({ email, password }) {
   const get = (pk, sk) => database.send(new GetCommand({ TableName, Key: { pk, sk }, ConsistentRead: true }));
-  const { Item: owner } = await get(`USERNAME#${username}`, 'USERNAME');
+  const { Item: owner } = await get(`EMAIL#${email}`, 'EMAIL');
   const sessions = { TableName, KeyConditionExpression: 'pk = :pk', ExpressionAttributeValues: { ':pk': `SESSIONS#${owner.user_id}` } };
   const [{ Item: user }] = await Promise.all([get(`USER#${owner.user_id}`, 'USER'), database.send(new QueryCommand(sessions))]);
   if (!(await verify(user.password_hash, password))) return [401, {}];

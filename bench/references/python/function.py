@@ -37,7 +37,7 @@ def get(pk, sk):
 
 
 def login(body):
-    user_id = get(f"USERNAME#{body['username']}", "USERNAME")["user_id"]
+    user_id = get(f"EMAIL#{body['email']}", "EMAIL")["user_id"]
     user = get(f"USER#{user_id}", "USER")
     TABLE.query(
         KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": f"SESSIONS#{user_id}"}

@@ -23,8 +23,8 @@ const PEOPLE: usize = 1000;
 /// People of few sessions, so that no later one crowds out those that are kept: there are 17 at most, of the costs.
 const KEEPERS: usize = 5;
 
-/// The stage.
-pub(crate) struct Stage {
+/// The local stack behind TLS, and people on it.
+pub(crate) struct Fixture {
     stack: LocalStack,
     http: reqwest::Client,
     dynamodb: String,
@@ -38,9 +38,9 @@ pub(crate) struct Stage {
     pending: VecDeque<(String, String)>,
 }
 
-impl Stage {
-    /// A stack with some people on it.
-    pub(crate) async fn set() -> Self {
+impl Fixture {
+    /// Starts it.
+    pub(crate) async fn new() -> Self {
         let parameters = [("AppAccessTokenLifetime", "3600"), ("AppUrl", "https://app.example.test/")];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let stack = LocalStack::start(Options { parameters, ..Options::default() }).await.expect("a local stack");
@@ -59,17 +59,17 @@ impl Stage {
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let pending = VecDeque::new();
         let (logins, keepers, signups) = (0, 0, 0);
-        let stage = Self { stack, http, dynamodb, ses, caller, directory, logins, keepers, signups, pending };
+        let fixture = Self { stack, http, dynamodb, ses, caller, directory, logins, keepers, signups, pending };
         for person in 0..PEOPLE + KEEPERS {
             let name = name(person);
             let signup = json!({
                 "username": name, "email": format!("{name}@example.com"), "password": PASSWORD, "client": "app",
             });
-            let signup_id = text(&stage.post("/signup", signup).await["signup_id"]);
-            let code = stage.code();
-            stage.post("/verify", json!({ "signup_id": signup_id, "code": code, "client": "app" })).await;
+            let signup_id = text(&fixture.post("/signup", signup).await["signup_id"]);
+            let code = fixture.code();
+            fixture.post("/verify", json!({ "signup_id": signup_id, "code": code, "client": "app" })).await;
         }
-        stage
+        fixture
     }
 
     /// Where the certificate is that the endpoints show.
@@ -186,7 +186,8 @@ impl Stage {
 }
 
 fn login(person: usize) -> Value {
-    json!({ "username": name(person), "password": PASSWORD, "client": "app" })
+    let email = format!("{}@example.com", name(person));
+    json!({ "email": email, "password": PASSWORD, "client": "app" })
 }
 
 fn name(person: usize) -> String {
