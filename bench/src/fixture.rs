@@ -54,8 +54,8 @@ impl Fixture {
             Arc::new(config.expect("a configuration"))
         };
         let caller = Caller::default();
-        let dynamodb = secure(stack.dynamodb_endpoint(), TlsAcceptor::from(config()), caller.clone()).await;
-        let ses = secure(stack.ses_endpoint(), TlsAcceptor::from(config()), caller.clone()).await;
+        let dynamodb = secure(&stack.endpoints().dynamodb, TlsAcceptor::from(config()), caller.clone()).await;
+        let ses = secure(&stack.endpoints().ses, TlsAcceptor::from(config()), caller.clone()).await;
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let pending = VecDeque::new();
         let (logins, keepers, signups) = (0, 0, 0);
@@ -66,7 +66,7 @@ impl Fixture {
                 "username": name, "email": format!("{name}@example.com"), "password": PASSWORD, "client": "app",
             });
             let signup_id = text(&fixture.post("/signup", signup).await["signup_id"]);
-            let code = fixture.code();
+            let code = fixture.code().await;
             fixture.post("/verify", json!({ "signup_id": signup_id, "code": code, "client": "app" })).await;
         }
         fixture
@@ -96,10 +96,11 @@ impl Fixture {
             let certificate = self.certificate().to_string_lossy().into_owned();
             for (name, value) in [
                 ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.as_str()),
+                ("AWS_ENDPOINT_URL_EVENTBRIDGE", self.stack.endpoints().eventbridge.as_str()),
                 ("AWS_ENDPOINT_URL_SESV2", self.ses.as_str()),
                 ("AWS_REGION", "us-east-1"),
                 ("AWS_DEFAULT_REGION", "us-east-1"),
-                ("AWS_ENDPOINT_URL_LAMBDA", self.stack.lambda_endpoint()),
+                ("AWS_ENDPOINT_URL_LAMBDA", self.stack.endpoints().lambda.as_str()),
                 ("AWS_SESSION_TOKEN", self.stack.secret().reveal()),
                 // Where the references know of no session token, it opens the local endpoints too.
                 ("AWS_ACCESS_KEY_ID", self.stack.secret().reveal()),
@@ -159,7 +160,8 @@ impl Fixture {
         for _ in 0..count {
             let body = self.signup();
             let signup_id = text(&self.post("/signup", body).await["signup_id"]);
-            self.pending.push_back((signup_id, self.code()));
+            let code = self.code().await;
+            self.pending.push_back((signup_id, code));
         }
     }
 
@@ -169,7 +171,8 @@ impl Fixture {
         json!({ "signup_id": signup_id, "code": code, "client": "app" })
     }
 
-    fn code(&self) -> String {
+    async fn code(&self) -> String {
+        self.stack.settled().await;
         let mails = self.stack.mailbox().mails();
         let lines = mails.last().expect("a mail").text.lines();
         lines

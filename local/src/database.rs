@@ -3,6 +3,7 @@
 //! SQLite blocks, so the database has a thread and a runtime to itself. It is called in-process, and the port is ours:
 //! dynoxide's own server verifies no credentials and answers pages of every origin.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -11,8 +12,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
-    TimeToLiveStatus,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
+    StreamViewType, TimeToLiveSpecification, TimeToLiveStatus,
 };
 use axum::Router;
 use axum::body::Bytes;
@@ -21,12 +22,18 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use dynoxide::DynoxideError;
+use dynoxide::actions::describe_stream::DescribeStreamRequest;
+use dynoxide::actions::get_records::GetRecordsRequest;
+use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
+use dynoxide::actions::list_streams::ListStreamsRequest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::secret::Secret;
+use crate::secret::{Endpoints, Secret};
+use crate::stream::StreamMessage;
 use crate::template::Table;
 
 /// How often items past their TTL are removed. DynamoDB takes days, so nothing may depend on it.
@@ -58,6 +65,8 @@ pub struct Database {
     secret: Secret,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    written: watch::Receiver<u64>,
+    records: Option<mpsc::UnboundedReceiver<StreamMessage>>,
 }
 
 impl Database {
@@ -72,13 +81,16 @@ impl Database {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = oneshot::channel();
         let wanted = secret.clone();
+        let (write, written) = watch::channel(0);
+        let (tell, records) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new()
             .name("dynamodb".to_owned())
-            .spawn(move || serve(path.as_deref(), address, &wanted, ready, stopped))
+            .spawn(move || serve(path.as_deref(), address, &wanted, ready, stopped, (write, tell)))
             .map_err(|error| DatabaseError::Start(error.to_string()))?;
         let address = started.await.unwrap_or_else(|_| Err("its thread ended".to_owned()));
         let address = address.map_err(DatabaseError::Start)?;
-        Ok(Self { endpoint: format!("http://{address}"), secret, stop: Some(stop), thread: Some(thread) })
+        let (endpoint, records) = (format!("http://{address}"), Some(records));
+        Ok(Self { endpoint, secret, stop: Some(stop), thread: Some(thread), written, records })
     }
 
     /// Where it listens.
@@ -89,6 +101,11 @@ impl Database {
     /// What its callers have to hold.
     pub const fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// How many writes it has done, and what its streams tell: once.
+    pub(crate) fn take_streams(&mut self) -> Option<(mpsc::UnboundedReceiver<StreamMessage>, watch::Receiver<u64>)> {
+        Some((self.records.take()?, self.written.clone()))
     }
 
     /// Stops it, and waits until its file is closed.
@@ -103,7 +120,16 @@ impl Database {
 
 type Ready = oneshot::Sender<Result<SocketAddr, String>>;
 
-fn serve(path: Option<&Path>, address: SocketAddr, secret: &Secret, ready: Ready, stopped: oneshot::Receiver<()>) {
+type Telling = (watch::Sender<u64>, mpsc::UnboundedSender<StreamMessage>);
+
+fn serve(
+    path: Option<&Path>,
+    address: SocketAddr,
+    secret: &Secret,
+    ready: Ready,
+    stopped: oneshot::Receiver<()>,
+    (written, tell): Telling,
+) {
     let database = match path {
         Some(path) => dynoxide::Database::new(&path.to_string_lossy()),
         None => dynoxide::Database::memory(),
@@ -122,22 +148,33 @@ fn serve(path: Option<&Path>, address: SocketAddr, secret: &Secret, ready: Ready
         };
         let sweeper = tokio::spawn(sweep(database.clone()));
         let router = Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_REQUEST));
-        let router = secret.guard(router.with_state(database), address);
+        let teller = tokio::spawn(tell_streams(database.clone(), written.subscribe(), tell));
+        let router = secret.guard(router.with_state((database, written)), address);
         let _ = ready.send(Ok(address));
         let stopped = async { drop(stopped.await) };
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "the embedded database stopped");
         }
         sweeper.abort();
+        teller.abort();
     });
 }
 
 /// DynamoDB's protocol: JSON, with the operation in `X-Amz-Target` as `DynamoDB_20120810.GetItem`.
-async fn answer(State(database): State<dynoxide::Database>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State((database, written)): State<(dynoxide::Database, watch::Sender<u64>)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = target.split_once('.').map_or("", |(_, operation)| operation);
     let (status, body) = match run(&database, operation, &body) {
-        Some(Ok(output)) => (StatusCode::OK, output),
+        Some(Ok(output)) => {
+            if WRITES.contains(&operation) {
+                written.send_modify(|writes| *writes += 1);
+            }
+            (StatusCode::OK, output)
+        }
         Some(Err(error)) => {
             let status = StatusCode::from_u16(error.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (status, error.to_json())
@@ -148,6 +185,91 @@ async fn answer(State(database): State<dynoxide::Database>, headers: HeaderMap, 
         }
     };
     (status, [("content-type", "application/x-amz-json-1.0")], body).into_response()
+}
+
+/// The operations that write items, and so may put records into a stream.
+const WRITES: [&str; 5] = ["BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
+
+/// Tells what the streams' records are, from now on, after each write.
+async fn tell_streams(
+    database: dynoxide::Database,
+    mut written: watch::Receiver<u64>,
+    tell: mpsc::UnboundedSender<StreamMessage>,
+) {
+    let mut iterators = BTreeMap::new();
+    // Records from before this run are nobody's news: what they left undone, the sweep at the start takes up.
+    if let Err(error) = find_streams(&database, &mut iterators, "LATEST") {
+        tracing::error!(%error, "the streams cannot be read");
+    }
+    loop {
+        let writes = *written.borrow_and_update();
+        match read_streams(&database, &mut iterators) {
+            Ok(records) => {
+                for (table, record) in records {
+                    let _ = tell.send(StreamMessage::Record(table, record));
+                }
+            }
+            Err(error) => tracing::error!(%error, "the streams cannot be read"),
+        }
+        if tell.send(StreamMessage::Told(writes)).is_err() || written.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where each stream's reading goes on, by the stream's name.
+type Iterators = BTreeMap<String, (String, String)>;
+
+/// Begins to read streams that were not there before.
+fn find_streams(database: &dynoxide::Database, iterators: &mut Iterators, from: &str) -> Result<(), DynoxideError> {
+    for stream in database.list_streams(ListStreamsRequest::default())?.streams {
+        if iterators.contains_key(&stream.stream_arn) {
+            continue;
+        }
+        let arn = stream.stream_arn;
+        let described =
+            database.describe_stream(DescribeStreamRequest { stream_arn: arn.clone(), ..Default::default() })?;
+        // The embedded database's streams have one shard, and keep it.
+        let Some(shard) = described.stream_description.shards.into_iter().next() else { continue };
+        let request = GetShardIteratorRequest {
+            stream_arn: arn.clone(),
+            shard_id: shard.shard_id,
+            shard_iterator_type: from.to_owned(),
+            sequence_number: None,
+        };
+        if let Some(iterator) = database.get_shard_iterator(request)?.shard_iterator {
+            iterators.insert(arn, (described.stream_description.table_name, iterator));
+        }
+    }
+    Ok(())
+}
+
+/// The records that are new since the last time, as the Lambda service shows them.
+fn read_streams(
+    database: &dynoxide::Database,
+    iterators: &mut Iterators,
+) -> Result<Vec<(String, Value)>, DynoxideError> {
+    if iterators.is_empty() {
+        find_streams(database, iterators, "TRIM_HORIZON")?;
+    }
+    let mut told = Vec::new();
+    for (table, iterator) in iterators.values_mut() {
+        loop {
+            let answer = database.get_records(GetRecordsRequest { shard_iterator: iterator.clone(), limit: None })?;
+            if let Some(next) = answer.next_shard_iterator {
+                *iterator = next;
+            }
+            if answer.records.is_empty() {
+                break;
+            }
+            for record in answer.records {
+                let record = serde_json::to_value(record)
+                    .map_err(|error| DynoxideError::InternalServerError(error.to_string()))?;
+                told.push((table.clone(), record));
+            }
+        }
+    }
+    Ok(told)
 }
 
 /// Runs an operation; `None` for one that there is not.
@@ -199,7 +321,7 @@ async fn sweep(database: dynoxide::Database) {
 
 /// A client of the database at `endpoint`, for what no function does.
 pub fn client(endpoint: &str, secret: &Secret) -> Client {
-    secret.aws(endpoint, endpoint, endpoint).dynamodb()
+    secret.aws(&Endpoints { dynamodb: endpoint.to_owned(), ..Endpoints::default() }).dynamodb()
 }
 
 /// Makes the tables that are not there yet in a client's database.
@@ -223,10 +345,33 @@ async fn create_table(client: &Client, table: &Table) -> Result<(), String> {
             .attribute_definitions(attribute.build().map_err(|error| error.to_string())?)
             .key_schema(key.build().map_err(|error| error.to_string())?);
     }
-    match request.send().await {
-        Err(error) if error.code() != Some("ResourceInUseException") => Err(DisplayErrorContext(error).to_string()),
-        _ => Ok(()),
+    let stream = table.stream_view.as_deref().map(stream_specification).transpose()?;
+    match request.set_stream_specification(stream.clone()).send().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some("ResourceInUseException") => {
+            enable_stream(client, &table.name, stream).await
+        }
+        Err(error) => Err(DisplayErrorContext(error).to_string()),
     }
+}
+
+fn stream_specification(view: &str) -> Result<StreamSpecification, String> {
+    let specification =
+        StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::from(view));
+    specification.build().map_err(|error| error.to_string())
+}
+
+/// Gives a table that is there a stream, if it is to have one and has none.
+async fn enable_stream(client: &Client, table: &str, stream: Option<StreamSpecification>) -> Result<(), String> {
+    let Some(stream) = stream else { return Ok(()) };
+    let described = client.describe_table().table_name(table).send().await;
+    let described = described.map_err(|error| DisplayErrorContext(error).to_string())?.table;
+    if described.and_then(|table| table.stream_specification).is_some_and(|present| present.stream_enabled) {
+        return Ok(());
+    }
+    let update = client.update_table().table_name(table).stream_specification(stream);
+    update.send().await.map_err(|error| DisplayErrorContext(error).to_string())?;
+    Ok(())
 }
 
 /// DynamoDB calls it an error to enable what is enabled.

@@ -155,11 +155,13 @@ fn compose(folder: &str, platform: &Platform) -> Result<Option<Function>, Config
         "logout" => Function::Http(logout::service(platform)?),
         "mail-events" => event_function(mail_events::Deps::new(platform)?, mail_events::receive),
         "me" => Function::Http(me::service(platform)?),
+        "outbox" => event_function(outbox::Deps::new(platform)?, outbox::deliver),
         "refresh" => Function::Http(refresh::service(platform)?),
         "renew" => event_function(renew::Deps::new(platform)?, renew::renew),
         "rotate-keys" => event_function(rotate_keys::Deps::new(platform)?, rotate_keys::rotate),
         "sessions" => Function::Http(sessions::service(platform)?),
         "signup" => Function::Http(signup::service(platform)?),
+        "sweep" => event_function(sweep::Deps::new(platform)?, sweep::sweep),
         "verify" => Function::Http(verify::service(platform)?),
         _ => return Ok(None),
     };

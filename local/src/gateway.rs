@@ -17,8 +17,10 @@ use shared::clock::Clock;
 use shared::locale::Locale;
 
 use crate::event::{self, Matched, Received};
+use crate::event_bus::EventBus;
 use crate::functions::Functions;
 use crate::mailbox::Mailbox;
+use crate::stream::Streams;
 use crate::template::{Cors, Route, Stack};
 use crate::{openapi, pages};
 
@@ -36,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) stack: Stack,
     pub(crate) functions: Functions,
     pub(crate) mailbox: Mailbox,
+    pub(crate) event_bus: EventBus,
+    pub(crate) streams: Streams,
     pub(crate) clock: Clock,
     pub(crate) requests: AtomicU64,
 }
@@ -69,7 +73,7 @@ async fn answer(
     let mut response = match find(&gateway.stack.routes, &request) {
         Some((route, matched)) => gateway.serve(route, matched, request, peer).await,
         // The stack's own pages are for people at this machine, not for other origins.
-        None => match own_page(&gateway, &request) {
+        None => match own_page(&gateway, request).await {
             Some(page) => return page,
             None => message(StatusCode::NOT_FOUND, "Not Found"),
         },
@@ -82,17 +86,24 @@ async fn answer(
     response
 }
 
-fn own_page(gateway: &Gateway, request: &Request) -> Option<Response> {
-    if request.method() != Method::GET {
+async fn own_page(gateway: &Gateway, request: Request) -> Option<Response> {
+    let (request, _) = request.into_parts();
+    if request.method != Method::GET {
         return None;
     }
-    match request.uri().path() {
+    let path = request.uri.path();
+    if matches!(path, "/_local/mail" | "/_local/mail.json" | "/_local/events.json") {
+        // Mails and events of requests that were answered may still be under way.
+        gateway.streams.settled().await;
+    }
+    match path {
         "/" => Some(page(pages::DEMO)),
         "/_local/mail" => {
-            let languages = request.headers().get("accept-language").and_then(|value| value.to_str().ok());
+            let languages = request.headers.get("accept-language").and_then(|value| value.to_str().ok());
             Some(page(pages::mailbox(&gateway.mailbox.mails(), Locale::choose(None, languages))))
         }
         "/_local/mail.json" => Some(Json(gateway.mailbox.mails()).into_response()),
+        "/_local/events.json" => Some(Json(gateway.event_bus.events()).into_response()),
         "/_local/openapi.json" => Some(Json(openapi::document()).into_response()),
         "/_local/docs" => Some(Redirect::permanent("/_local/docs/").into_response()),
         path if path.starts_with("/_local/docs/") => pages::docs(&path["/_local/docs/".len()..]).map(|file| {

@@ -3,7 +3,6 @@
 //! The name of a function on this machine is its logical id in the template, as `!Ref` gives it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -15,7 +14,6 @@ use axum::routing::post;
 use serde_json::{Value, json};
 
 use crate::functions::Functions;
-use crate::secret::Secret;
 
 /// The endpoint. It answers 404 until the functions are deployed, which need its address to be composed.
 #[derive(Clone, Debug, Default)]
@@ -34,23 +32,9 @@ impl LambdaService {
         let _ = self.0.set(Deployed { functions, folders });
     }
 
-    /// Listens for the secret's holders at an address, until the returned handle is aborted.
-    pub(crate) async fn serve(
-        &self,
-        address: SocketAddr,
-        secret: &Secret,
-    ) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
-        let listener = tokio::net::TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let router =
-            Router::new().route("/2015-03-31/functions/{name}/invocations", post(invoke)).with_state(self.clone());
-        let router = secret.guard(router, address);
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the Lambda endpoint stopped");
-            }
-        });
-        Ok((format!("http://{address}"), task))
+    /// The endpoint's routes.
+    pub(crate) fn router(&self) -> Router {
+        Router::new().route("/2015-03-31/functions/{name}/invocations", post(invoke)).with_state(self.clone())
     }
 }
 

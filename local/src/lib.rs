@@ -6,6 +6,7 @@
 pub mod database;
 mod endpoint_file;
 mod event;
+pub mod event_bus;
 pub mod functions;
 mod gateway;
 mod lambda_service;
@@ -13,6 +14,7 @@ pub mod mailbox;
 pub mod openapi;
 mod pages;
 pub mod secret;
+mod stream;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -31,12 +33,14 @@ use tokio::task::JoinHandle;
 
 use database::{Database, DatabaseError};
 use endpoint_file::EndpointFile;
+use event_bus::EventBus;
 pub use functions::ExtraFunction;
 use functions::{FunctionError, Functions};
 use gateway::Gateway;
 use lambda_service::LambdaService;
 use mailbox::Mailbox;
-use secret::Secret;
+use secret::{Endpoints, Secret};
+use stream::Streams;
 use template::{Template, TemplateError};
 
 /// The port of DynamoDB for functions in containers, as in `events/env.json`.
@@ -45,6 +49,8 @@ pub const DYNAMODB_PORT: u16 = 8000;
 pub const SES_PORT: u16 = 8005;
 /// The port of the Lambda service likewise.
 pub const LAMBDA_PORT: u16 = 8006;
+/// The port of `EventBridge` for functions in containers.
+pub const EVENTBRIDGE_PORT: u16 = 8007;
 
 /// How long a stop waits for requests in flight.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -73,8 +79,10 @@ pub struct Options {
     pub dynamodb_endpoint: Option<String>,
     /// What callers of DynamoDB and SES have to hold.
     pub secret: Secret,
-    /// Where DynamoDB, SES and the Lambda service listen, for functions in containers: [`DYNAMODB_PORT`], [`SES_PORT`] and
-    /// [`LAMBDA_PORT`] of this address.
+    /// Whether to look for what waits in the outbox again and again, where another DynamoDB's streams are not read.
+    pub polls_outbox: bool,
+    /// Where the services of AWS listen, for functions in containers: [`DYNAMODB_PORT`], [`SES_PORT`],
+    /// [`LAMBDA_PORT`] and [`EVENTBRIDGE_PORT`] of this address.
     /// `None`: any ports of loopback.
     pub endpoints_at: Option<IpAddr>,
     /// One more name that the gateway is reached by, beside those of this machine.
@@ -95,6 +103,7 @@ impl Default for Options {
             storage: Storage::Memory,
             parameters: Vec::new(),
             dynamodb_endpoint: None,
+            polls_outbox: false,
             secret: Secret::random(),
             endpoints_at: None,
             host: None,
@@ -158,15 +167,15 @@ pub struct LocalStack {
     url: String,
     functions: Functions,
     mailbox: Mailbox,
-    dynamodb_endpoint: String,
-    lambda_endpoint: String,
-    ses_endpoint: String,
+    event_bus: EventBus,
+    endpoints: Endpoints,
+    streams: Streams,
     secret: Secret,
     database: Option<Database>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
-    endpoint_servers: [JoinHandle<()>; 2],
-    schedule: JoinHandle<()>,
+    endpoint_servers: [JoinHandle<()>; 3],
+    schedules: Vec<JoinHandle<()>>,
     // Dropped in this order: the file goes while the directory is still claimed.
     endpoint_file: Option<EndpointFile>,
     _lock: Option<File>,
@@ -188,7 +197,7 @@ impl LocalStack {
         };
         let lock = directory.map(claim).transpose()?;
         let secret = options.secret;
-        let database = match options.dynamodb_endpoint {
+        let mut database = match options.dynamodb_endpoint {
             Some(_) => None,
             None => {
                 let address = endpoint(options.endpoints_at, DYNAMODB_PORT);
@@ -196,28 +205,39 @@ impl LocalStack {
             }
         };
         let embedded = || database.as_ref().map(|database| database.endpoint().to_owned());
-        let dynamodb_endpoint = options.dynamodb_endpoint.or_else(embedded).unwrap_or_default();
+        let dynamodb = options.dynamodb_endpoint.or_else(embedded).unwrap_or_default();
         let mailbox = Mailbox::open(directory, options.clock.clone()).map_err(io("the mailbox"))?;
-        let ses_address = endpoint(options.endpoints_at, SES_PORT);
-        let (ses_endpoint, mail_server) = mailbox.serve(ses_address, &secret).await.map_err(io("the mail endpoint"))?;
-
+        let serve = async |router, port| secret.serve(router, endpoint(options.endpoints_at, port)).await;
+        let (ses, mail_server) = serve(mailbox.router(), SES_PORT).await.map_err(io("the mail endpoint"))?;
         let lambda_service = LambdaService::default();
-        let lambda_address = endpoint(options.endpoints_at, LAMBDA_PORT);
-        let (lambda_endpoint, lambda_server) =
-            lambda_service.serve(lambda_address, &secret).await.map_err(io("the Lambda endpoint"))?;
+        let (lambda, lambda_server) =
+            serve(lambda_service.router(), LAMBDA_PORT).await.map_err(io("the Lambda endpoint"))?;
+        let event_bus = EventBus::new(options.clock.clone());
+        let (eventbridge, bus_server) =
+            serve(event_bus.router(), EVENTBRIDGE_PORT).await.map_err(io("the EventBridge endpoint"))?;
 
-        let aws = secret.aws(&dynamodb_endpoint, &lambda_endpoint, &ses_endpoint);
-        database::create_tables(&database::client(&dynamodb_endpoint, &secret), &stack.tables).await?;
+        let endpoints = Endpoints { dynamodb, eventbridge, lambda, ses };
+        let aws = secret.aws(&endpoints);
+        database::create_tables(&database::client(&endpoints.dynamodb, &secret), &stack.tables).await?;
         let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
         lambda_service.deploy(functions.clone(), stack.function_names.clone());
-        invoke_scheduled(&functions, &stack.scheduled).await;
-        let schedule = tokio::spawn(repeat_scheduled(functions.clone(), stack.scheduled.clone()));
+        let streams = match database.as_mut().and_then(Database::take_streams) {
+            Some((told, written)) => Streams::start(told, written, stack.streams.clone(), functions.clone()),
+            None => Streams::elsewhere(functions.clone(), options.polls_outbox),
+        };
+        let mut schedules = Vec::new();
+        for (folder, every) in stack.scheduled.clone() {
+            invoke_scheduled(&functions, &folder).await;
+            schedules.push(tokio::spawn(repeat_scheduled(functions.clone(), folder, every)));
+        }
         let gateway = Gateway {
             port,
             host: options.host,
             stack,
             functions: functions.clone(),
             mailbox: mailbox.clone(),
+            event_bus: event_bus.clone(),
+            streams: streams.clone(),
             clock: options.clock,
             requests: AtomicU64::new(1),
         };
@@ -235,20 +255,20 @@ impl LocalStack {
             })
         });
         let servers = servers.collect();
-        let endpoint_file = directory.map(|directory| EndpointFile::write(directory, &dynamodb_endpoint, &secret));
+        let endpoint_file = directory.map(|directory| EndpointFile::write(directory, &endpoints.dynamodb, &secret));
         Ok(Self {
             url,
             functions,
             mailbox,
-            dynamodb_endpoint,
-            lambda_endpoint,
-            ses_endpoint,
+            event_bus,
+            endpoints,
+            streams,
             secret,
             database,
             stop,
             servers,
-            endpoint_servers: [mail_server, lambda_server],
-            schedule,
+            endpoint_servers: [mail_server, lambda_server, bus_server],
+            schedules,
             endpoint_file: endpoint_file.transpose().map_err(io("the endpoint's file"))?,
             _lock: lock,
         })
@@ -269,19 +289,19 @@ impl LocalStack {
         &self.mailbox
     }
 
-    /// Where DynamoDB listens.
-    pub fn dynamodb_endpoint(&self) -> &str {
-        &self.dynamodb_endpoint
+    /// The buses of events.
+    pub const fn event_bus(&self) -> &EventBus {
+        &self.event_bus
     }
 
-    /// Where the Lambda service listens.
-    pub fn lambda_endpoint(&self) -> &str {
-        &self.lambda_endpoint
+    /// Where the services of AWS listen.
+    pub const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
-    /// Where SES listens.
-    pub fn ses_endpoint(&self) -> &str {
-        &self.ses_endpoint
+    /// Waits until whatever a stream has to wake is done: then mails and events of earlier requests are there.
+    pub async fn settled(&self) {
+        self.streams.settled().await;
     }
 
     /// What callers of DynamoDB and SES have to hold.
@@ -302,7 +322,9 @@ impl LocalStack {
         for server in self.endpoint_servers {
             server.abort();
         }
-        self.schedule.abort();
+        for schedule in self.schedules {
+            schedule.abort();
+        }
         drop(self.functions);
         if let Some(database) = self.database {
             let _ = tokio::time::timeout(PATIENCE, database.shutdown()).await;
@@ -310,23 +332,18 @@ impl LocalStack {
     }
 }
 
-/// How often scheduled functions run. All of the template's are for once a day, and find out themselves what is due.
-const SCHEDULE: Duration = Duration::from_hours(24);
-
-async fn invoke_scheduled(functions: &Functions, folders: &[String]) {
-    for folder in folders {
-        let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
-        if let Err(error) = functions.invoke(folder, event).await {
-            tracing::error!(%error, "scheduled function failed");
-        }
+async fn invoke_scheduled(functions: &Functions, folder: &str) {
+    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+    if let Err(error) = functions.invoke(folder, event).await {
+        tracing::error!(%error, "scheduled function failed");
     }
 }
 
-/// Runs the scheduled functions for as long as the stack does; the first time was at its start.
-async fn repeat_scheduled(functions: Functions, folders: Vec<String>) {
+/// Runs a scheduled function for as long as the stack does; the first time was at its start.
+async fn repeat_scheduled(functions: Functions, folder: String, every: Duration) {
     loop {
-        tokio::time::sleep(SCHEDULE).await;
-        invoke_scheduled(&functions, &folders).await;
+        tokio::time::sleep(every).await;
+        invoke_scheduled(&functions, &folder).await;
     }
 }
 
@@ -369,6 +386,7 @@ fn with_defaults(template: &Template, given: Vec<(String, String)>, url: &str) -
         ("AppUrl", format!("{url}/")),
         ("MailFrom", "Latchkey <no-reply@latchkey.local>".to_owned()),
         ("MailIdentity", "latchkey.local".to_owned()),
+        ("EventBusName", "local".to_owned()),
     ];
     let declared = |name: &str| template.parameters().any(|parameter| parameter == name);
     let mut parameters: BTreeMap<String, String> =

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,8 +17,6 @@ use axum::routing::post;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::clock::Clock;
-
-use crate::secret::Secret;
 
 /// How many mails are kept; the oldest go first.
 const CAPACITY: usize = 1_000;
@@ -87,23 +84,9 @@ impl Mailbox {
         self.lock().failures = count;
     }
 
-    /// Listens for SES calls of the secret's holders at an address, until the returned handle is aborted.
-    pub async fn serve(
-        &self,
-        address: SocketAddr,
-        secret: &Secret,
-    ) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
-        let listener = tokio::net::TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let endpoint = format!("http://{address}");
-        let router = Router::new().route("/v2/email/outbound-emails", post(send_email)).with_state(self.clone());
-        let router = secret.guard(router, address);
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the mail endpoint stopped");
-            }
-        });
-        Ok((endpoint, task))
+    /// The endpoint's routes.
+    pub(crate) fn router(&self) -> Router {
+        Router::new().route("/v2/email/outbound-emails", post(send_email)).with_state(self.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {

@@ -31,8 +31,8 @@ struct Arguments {
     /// Use DynamoDB Local, or another one, instead of the embedded database.
     #[arg(long, value_name = "URL")]
     dynamodb_endpoint: Option<String>,
-    /// Let functions in containers reach DynamoDB and SES at this address (ports 8000 and 8005): the address of this
-    /// machine on the containers' network. Both want the `session_token` of DIR/endpoint.json as `AWS_SESSION_TOKEN`.
+    /// Let functions in containers reach the services of AWS at this address (ports 8000, 8005, 8006 and 8007): the address
+    /// of this machine on the containers' network. All want the `session_token` of DIR/endpoint.json as `AWS_SESSION_TOKEN`.
     #[arg(long, value_name = "ADDRESS")]
     endpoints_at: Option<IpAddr>,
     /// One more name that the gateway is reached by: the Android emulator's 10.0.2.2, say. Others are refused.
@@ -76,6 +76,7 @@ async fn main() -> ExitCode {
         storage: if arguments.memory { Storage::Memory } else { Storage::Directory(arguments.data) },
         parameters: arguments.set,
         dynamodb_endpoint: arguments.dynamodb_endpoint,
+        polls_outbox: true,
         endpoints_at: arguments.endpoints_at,
         host: arguments.host,
         ..Options::default()

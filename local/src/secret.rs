@@ -27,6 +27,19 @@ pub const REGION: &str = "us-east-1";
 /// Access key id and secret access key where nobody looks at them.
 pub const KEY: &str = "local";
 
+/// Where the services of AWS are on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    /// DynamoDB.
+    pub dynamodb: String,
+    /// `EventBridge`.
+    pub eventbridge: String,
+    /// The Lambda service.
+    pub lambda: String,
+    /// SES.
+    pub ses: String,
+}
+
 /// 256 random bits, in base64url. Callers send it as their session token, or as their access key id where a tool knows
 /// of no session tokens.
 #[derive(Clone)]
@@ -48,16 +61,34 @@ impl Secret {
         &self.0
     }
 
-    /// DynamoDB, the Lambda service and SES at endpoints that want this secret.
-    pub fn aws(&self, dynamodb_endpoint: &str, lambda_endpoint: &str, ses_endpoint: &str) -> Aws {
+    /// AWS at endpoints that want this secret.
+    pub fn aws(&self, endpoints: &Endpoints) -> Aws {
         Aws::new(AwsEnvironment {
             region: REGION.to_owned(),
             credentials: (KEY.to_owned(), KEY.to_owned(), Some(self.0.clone())),
-            dynamodb_endpoint: Some(dynamodb_endpoint.to_owned()),
-            lambda_endpoint: Some(lambda_endpoint.to_owned()),
-            ses_endpoint: Some(ses_endpoint.to_owned()),
+            dynamodb_endpoint: Some(endpoints.dynamodb.clone()),
+            eventbridge_endpoint: Some(endpoints.eventbridge.clone()),
+            lambda_endpoint: Some(endpoints.lambda.clone()),
+            ses_endpoint: Some(endpoints.ses.clone()),
             ca_bundle: None,
         })
+    }
+
+    /// Serves a router to the secret's holders at an address, until the returned handle is aborted. Where it listens.
+    pub(crate) async fn serve(
+        &self,
+        router: Router,
+        address: SocketAddr,
+    ) -> std::io::Result<(String, tokio::task::JoinHandle<()>)> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let router = self.guard(router, address);
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, %address, "an endpoint stopped");
+            }
+        });
+        Ok((format!("http://{address}"), task))
     }
 
     /// A router that serves whoever holds the secret, at `address`.

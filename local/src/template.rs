@@ -5,11 +5,14 @@
 //! an error, never a guess.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use regex::Regex;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
+
+use crate::stream::StreamSource;
 
 /// Why a template cannot be run.
 #[derive(Debug, Error)]
@@ -55,8 +58,10 @@ pub struct Stack {
     pub function_names: BTreeMap<String, String>,
     /// The routes of the API.
     pub routes: Vec<Route>,
-    /// The folders of functions on a schedule.
-    pub scheduled: Vec<String>,
+    /// The folders of functions on a schedule, and how often each runs.
+    pub scheduled: Vec<(String, Duration)>,
+    /// The functions that tables' streams wake.
+    pub streams: Vec<StreamSource>,
     /// The folder of the default authorizer's function.
     pub authorizer: Option<String>,
     /// The API's CORS configuration.
@@ -104,6 +109,8 @@ pub struct Table {
     pub keys: Vec<(String, String)>,
     /// The TTL attribute.
     pub ttl: Option<String>,
+    /// What its stream's records hold; `None` where it has no stream.
+    pub stream_view: Option<String>,
 }
 
 impl Template {
@@ -146,6 +153,7 @@ impl Template {
             function_names: BTreeMap::new(),
             routes: Vec::new(),
             scheduled: Vec::new(),
+            streams: Vec::new(),
             authorizer: None,
             cors: Cors::default(),
             tables: Vec::new(),
@@ -166,7 +174,8 @@ impl Template {
             for (_, event) in properties["Events"].as_object().into_iter().flatten() {
                 match event["Type"].as_str() {
                     Some("HttpApi") => stack.routes.push(route(&event["Properties"], &folder, &resolver)?),
-                    Some("Schedule") => stack.scheduled.push(folder.clone()),
+                    Some("Schedule") => stack.scheduled.push((folder.clone(), rate(&event["Properties"])?)),
+                    Some("DynamoDB") => stack.streams.push(stream(&event["Properties"], &folder)?),
                     // Nothing is published here; tests invoke the function themselves.
                     Some("SNS") => {}
                     kind => return Err(unsupported(format!("{id} has an event of type {kind:?}"))),
@@ -265,6 +274,36 @@ fn route(properties: &Value, folder: &str, resolver: &Resolver<'_>) -> Result<Ro
     })
 }
 
+/// How often a schedule of `rate(5 minutes)`, say, runs.
+fn rate(properties: &Value) -> Result<Duration, TemplateError> {
+    let expression = properties["Schedule"].as_str().unwrap_or_default();
+    let rate = expression.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')'));
+    let rate = rate.and_then(|rate| {
+        let (count, unit) = rate.split_once(' ')?;
+        let count: u64 = count.parse().ok()?;
+        match unit.trim_end_matches('s') {
+            "minute" => Some(Duration::from_mins(count)),
+            "hour" => Some(Duration::from_hours(count)),
+            "day" => Some(Duration::from_hours(count * 24)),
+            _ => None,
+        }
+    });
+    rate.ok_or_else(|| unsupported(format!("schedule {expression:?}")))
+}
+
+/// A stream that wakes a function.
+fn stream(properties: &Value, folder: &str) -> Result<StreamSource, TemplateError> {
+    let arn = properties["Stream"]["Fn::GetAtt"].as_str();
+    let table =
+        arn.and_then(|arn| arn.strip_suffix(".StreamArn")).ok_or_else(|| unsupported("a stream of no table"))?;
+    let filters = properties["FilterCriteria"]["Filters"].as_array().into_iter().flatten();
+    let filters = filters.map(|filter| {
+        let pattern = filter["Pattern"].as_str().unwrap_or_default();
+        serde_json::from_str(pattern).map_err(|error| unsupported(format!("filter {pattern:?}: {error}")))
+    });
+    Ok(StreamSource { folder: folder.to_owned(), table: table.to_owned(), filters: filters.collect::<Result<_, _>>()? })
+}
+
 fn cors(configuration: &Value) -> Cors {
     let list =
         |name: &str| -> Vec<String> { configuration[name].as_array().into_iter().flatten().filter_map(text).collect() };
@@ -285,6 +324,7 @@ fn table(id: &str, properties: &Value) -> Table {
         name: id.to_owned(),
         keys: keys.filter_map(|key| Some((text(&key["AttributeName"])?, text(&key["KeyType"])?))).collect(),
         ttl: ttl["AttributeName"].as_str().filter(|_| ttl["Enabled"] == true).map(str::to_owned),
+        stream_view: text(&properties["StreamSpecification"]["StreamViewType"]),
     }
 }
 

@@ -43,6 +43,7 @@ pub struct Aws {
     config: SdkConfig,
     credentials: Credentials,
     dynamodb_endpoint: Option<String>,
+    eventbridge_endpoint: Option<String>,
     lambda_endpoint: Option<String>,
     ses_endpoint: Option<String>,
 }
@@ -68,6 +69,7 @@ impl Aws {
             config,
             credentials,
             dynamodb_endpoint: environment.dynamodb_endpoint,
+            eventbridge_endpoint: environment.eventbridge_endpoint,
             lambda_endpoint: environment.lambda_endpoint,
             ses_endpoint: environment.ses_endpoint,
         }
@@ -89,6 +91,13 @@ impl Aws {
         let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config).retry_classifier(TransactionConflict);
         config.set_endpoint_url(self.dynamodb_endpoint.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    /// A client of `EventBridge`.
+    pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
+        let mut config = aws_sdk_eventbridge::config::Builder::from(&self.config);
+        config.set_endpoint_url(self.eventbridge_endpoint.clone());
+        aws_sdk_eventbridge::Client::from_conf(config.build())
     }
 
     /// A client of the Lambda service.
@@ -196,6 +205,7 @@ pub(crate) mod tests {
                 region: "us-east-1".to_owned(),
                 credentials: ("local".to_owned(), "local".to_owned(), None),
                 dynamodb_endpoint: Some(endpoint.to_owned()),
+                eventbridge_endpoint: Some(endpoint.to_owned()),
                 lambda_endpoint: Some(endpoint.to_owned()),
                 ses_endpoint: Some(endpoint.to_owned()),
                 ca_bundle: None,
@@ -218,6 +228,7 @@ pub(crate) mod tests {
             region: "eu-central-1".to_owned(),
             credentials: ("key".to_owned(), "secret".to_owned(), Some("temporary".to_owned())),
             dynamodb_endpoint: Some(endpoint.clone()),
+            eventbridge_endpoint: Some(endpoint.clone()),
             lambda_endpoint: Some(endpoint.clone()),
             ses_endpoint: Some(endpoint),
             ca_bundle: None,

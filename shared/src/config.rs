@@ -156,6 +156,16 @@ impl Environment {
         self.text("RENEW_FUNCTION")
     }
 
+    /// `OUTBOX_FUNCTION`: the name of the function that does what waits in the outbox.
+    pub fn outbox_function(&self) -> Result<String, ConfigError> {
+        self.text("OUTBOX_FUNCTION")
+    }
+
+    /// `EVENT_BUS_NAME`: the bus that events are put on; `None` for none.
+    pub fn event_bus_name(&self) -> Result<Option<String>, ConfigError> {
+        self.optional("EVENT_BUS_NAME", |text| Some(text.to_owned()))
+    }
+
     /// `LOG_CLIENT_ADDRESS`: whether log lines hold the source address and the user agent of their request.
     pub fn log_client_address(&self) -> Result<bool, ConfigError> {
         self.parsed("LOG_CLIENT_ADDRESS", |text| text.parse().ok())
@@ -192,6 +202,7 @@ impl Environment {
                 given("AWS_SESSION_TOKEN"),
             ),
             dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            eventbridge_endpoint: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE")?,
             lambda_endpoint: endpoint("AWS_ENDPOINT_URL_LAMBDA")?,
             ses_endpoint: endpoint("AWS_ENDPOINT_URL_SESV2")?,
             ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
@@ -236,6 +247,8 @@ pub struct AwsEnvironment {
     pub credentials: (String, String, Option<String>),
     /// Another endpoint than AWS's for DynamoDB (`AWS_ENDPOINT_URL_DYNAMODB`), as `sam local` uses.
     pub dynamodb_endpoint: Option<String>,
+    /// Another endpoint than AWS's for `EventBridge` (`AWS_ENDPOINT_URL_EVENTBRIDGE`).
+    pub eventbridge_endpoint: Option<String>,
     /// Another endpoint than AWS's for the Lambda service (`AWS_ENDPOINT_URL_LAMBDA`).
     pub lambda_endpoint: Option<String>,
     /// Another endpoint than AWS's for SES (`AWS_ENDPOINT_URL_SESV2`).
@@ -276,7 +289,10 @@ mod tests {
             let endpoint = endpoint.to_owned();
             let lookup = move |name: &str| match name {
                 "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.clone()),
-                "AWS_ENDPOINT_URL_LAMBDA" | "AWS_ENDPOINT_URL_SESV2" | "AWS_CA_BUNDLE" => None,
+                "AWS_ENDPOINT_URL_EVENTBRIDGE"
+                | "AWS_ENDPOINT_URL_LAMBDA"
+                | "AWS_ENDPOINT_URL_SESV2"
+                | "AWS_CA_BUNDLE" => None,
                 _ => Some("x".to_owned()),
             };
             Environment::new(lookup).aws().map(|environment| environment.dynamodb_endpoint)
@@ -291,7 +307,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 24] = [
+    const VARS: [(&str, &str); 26] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -316,6 +332,8 @@ mod tests {
         ("LOG_CLIENT_ADDRESS", "true"),
         ("ROTATE_KEYS_FUNCTION", "rotate-keys"),
         ("RENEW_FUNCTION", "renew"),
+        ("OUTBOX_FUNCTION", "outbox"),
+        ("EVENT_BUS_NAME", "default"),
     ];
 
     /// Reads every setting that there is, with one variable replaced or taken away.
@@ -339,6 +357,8 @@ mod tests {
         environment.log_client_address()?;
         environment.rotate_keys_function()?;
         environment.renew_function()?;
+        environment.outbox_function()?;
+        environment.event_bus_name()?;
         Ok((environment.api()?, environment.lifetimes()?))
     }
 

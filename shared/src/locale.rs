@@ -1,7 +1,10 @@
 //! The language of mails and pages.
 
+use serde::{Deserialize, Serialize};
+
 /// A language that we write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Locale {
     /// English.
     #[default]

@@ -22,6 +22,7 @@ use crate::http::credentials::Inbound;
 use crate::http::session_response::Issuer;
 use crate::http::{Problem, Response};
 use crate::mail::Mailer;
+use crate::outbox::Publisher;
 use crate::password_hasher::PasswordHasher;
 use crate::store::Store;
 use crate::telemetry;
@@ -76,7 +77,7 @@ impl Platform {
     pub fn signing_keys(&self, uses: &'static [KeyUse]) -> Result<Arc<KeyRing>, ConfigError> {
         let signs = uses.contains(&KeyUse::Signing);
         let algorithm = signs.then(|| self.environment.signing_algorithm()).transpose()?;
-        let rotate_keys = Function::new(self.aws.lambda(), self.environment.rotate_keys_function()?);
+        let rotate_keys = self.function(self.environment.rotate_keys_function()?);
         Ok(self.prewarmed(KeyRing::new(self.store(), algorithm, Some(rotate_keys)), uses))
     }
 
@@ -115,9 +116,19 @@ impl Platform {
         })
     }
 
+    /// The function of this name.
+    pub fn function(&self, name: String) -> Function {
+        Function::new(self.aws.lambda(), name)
+    }
+
     /// The sender of mails.
     pub fn mailer(&self) -> Result<Mailer, ConfigError> {
-        Ok(Mailer::new(self.aws.ses(), self.environment.mail()?, self.environment.service_name()?))
+        Ok(Mailer::new(self.aws.ses(), self.environment.mail()?))
+    }
+
+    /// What publishes events.
+    pub fn publisher(&self) -> Result<Publisher, ConfigError> {
+        Ok(Publisher::new(self.aws.eventbridge(), self.environment.event_bus_name()?))
     }
 
     /// The hasher of passwords.

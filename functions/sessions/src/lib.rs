@@ -9,8 +9,6 @@
 //!
 //! Round trips: 2; 2 RRU and 1 for each 4 KB of sessions (some eight), or 1 WRU.
 
-mod device;
-
 use lambda_http::RequestExt;
 use lambda_http::http::Method;
 use lambda_http::tower::Layer;
@@ -70,7 +68,7 @@ impl DeviceView {
         Self {
             id: session.id.to_string(),
             kind: session.kind.as_str(),
-            device: device::words(&session.device),
+            device: shared::device::words(&session.device),
             created_at: session.created_at.to_string(),
             last_used_at: session.used_at.to_string(),
             expires_at: session.expires_at.to_string(),

@@ -17,14 +17,15 @@
 //! Round trips: 2 and the mail; 1 WRU, 2 RRU.
 
 use shared::account::{
-    CODE_LIFETIME, CandidatePassword, EmailAddress, PendingSignup, ReservedUsernames, SIGNUP_LIFETIME, SignupSecret,
-    SignupSecrets, Username,
+    CandidatePassword, EmailAddress, PendingSignup, ReservedUsernames, SIGNUP_LIFETIME, SignupSecret, SignupSecrets,
+    Username,
 };
 use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
 use shared::http::header;
 use shared::locale::Locale;
-use shared::mail::{MailError, Mailer, Message};
+use shared::mail::{Letter, Letterhead, MailError, Mailer};
+use shared::outbox::{MailedSecrets, QueuedMail};
 use shared::password_hasher::PasswordHasher;
 use shared::prelude::*;
 use shared::session::Client;
@@ -230,18 +231,12 @@ async fn mail(
     secrets: &SignupSecrets,
     inbound: &Inbound,
 ) -> Result<(), MailError> {
-    let link = format!("{}/verify?token={}", inbound.api_url.as_str(), secrets.token.expose());
-    let message = if pending.decoy {
-        Message::AlreadyRegistered { app_url: &deps.app_url }
-    } else {
-        Message::Verification {
-            username: &pending.username,
-            link: &link,
-            // Without guesses left a code would only disappoint.
-            code: (pending.code_attempts > 0).then(|| secrets.code.as_str()),
-            code_minutes: CODE_LIFETIME / 60,
-            link_hours: SIGNUP_LIFETIME / 3600,
-        }
-    };
-    deps.mailer.send(&pending.email, pending.locale, &message).await
+    let username = pending.username.as_str().to_owned();
+    let letter = if pending.decoy { Letter::AlreadyRegistered } else { Letter::Verification { username } };
+    // Without guesses left a code would only disappoint.
+    let code = (pending.code_attempts > 0).then(|| secrets.code.as_str().to_owned());
+    let secrets = MailedSecrets { token: secrets.token.expose(), code };
+    let head = Letterhead { service: &deps.service_name, app_url: &deps.app_url };
+    let mail = QueuedMail::new(pending.email.clone(), pending.locale, letter, deps.clock.now());
+    deps.mailer.send(&pending.email, mail.render(head, Some((&secrets, inbound.api_url.as_str())))).await
 }

@@ -24,13 +24,13 @@ fn ports(stack: &Stack) -> [Port; 2] {
     [
         Port {
             name: "DynamoDB",
-            url: format!("{}/", stack.local.dynamodb_endpoint()),
+            url: format!("{}/", stack.local.endpoints().dynamodb),
             target: "DynamoDB_20120810.Scan",
             body: json!({"TableName": "UsersTable"}),
         },
         Port {
             name: "SES",
-            url: format!("{}/v2/email/outbound-emails", stack.local.ses_endpoint()),
+            url: format!("{}/v2/email/outbound-emails", stack.local.endpoints().ses),
             target: "",
             body: mail,
         },
@@ -177,11 +177,11 @@ async fn hosts_elsewhere_are_refused() {
 async fn missing_fields_are_sdk_errors() {
     let stack = Stack::start().await;
     let other_run = local::secret::Secret::random();
-    let stranger = database::client(stack.local.dynamodb_endpoint(), &other_run);
+    let stranger = database::client(&stack.local.endpoints().dynamodb, &other_run);
     let error = stranger.list_tables().send().await.expect_err("a refusal").into_service_error();
     assert_eq!(error.meta().code(), Some("UnrecognizedClientException"));
     assert!(error.meta().message().is_some_and(|message| message.contains("session token")), "{error:?}");
-    let holder = database::client(stack.local.dynamodb_endpoint(), stack.local.secret());
+    let holder = database::client(&stack.local.endpoints().dynamodb, stack.local.secret());
     let tables = holder.list_tables().send().await.expect("tables").table_names.unwrap_or_default();
     assert_eq!(tables, ["KeysTable", "UsersTable"]);
 }
@@ -234,7 +234,7 @@ async fn runs_on_one_directory_have_a_secret_each() {
         let storage = local::Storage::Directory(folder.path().to_owned());
         let stack = Stack::with_options(local::Options { storage, ..options(&[]) }).await;
         let written: Value = serde_json::from_slice(&std::fs::read(&file).expect("the file")).expect("JSON");
-        assert_eq!(written["endpoint"], stack.local.dynamodb_endpoint());
+        assert_eq!(written["endpoint"], stack.local.endpoints().dynamodb);
         assert_eq!(written["session_token"], stack.local.secret().reveal());
         secrets.push(written["session_token"].clone());
         stack.local.shutdown().await;

@@ -10,6 +10,7 @@ mod login;
 mod logout;
 mod mail_events;
 mod me;
+mod outbox;
 mod refresh;
 mod rotate_keys;
 mod sessions;

@@ -124,9 +124,10 @@ impl Deployment {
         let mut functions = BTreeMap::new();
         for (folder, environment) in &template.functions {
             let mut environment = environment.clone();
-            environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), data.dynamodb_endpoint().to_owned());
-            environment.insert("AWS_ENDPOINT_URL_SESV2".to_owned(), data.ses_endpoint().to_owned());
-            environment.insert("AWS_ENDPOINT_URL_LAMBDA".to_owned(), data.lambda_endpoint().to_owned());
+            environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), data.endpoints().dynamodb.clone());
+            environment.insert("AWS_ENDPOINT_URL_SESV2".to_owned(), data.endpoints().ses.clone());
+            environment.insert("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), data.endpoints().eventbridge.clone());
+            environment.insert("AWS_ENDPOINT_URL_LAMBDA".to_owned(), data.endpoints().lambda.clone());
             environment.insert("AWS_SESSION_TOKEN".to_owned(), data.secret().reveal().to_owned());
             let bootstrap = build.join(&logical_ids[folder]).join("bootstrap");
             assert!(bootstrap.exists(), "{} is not built", bootstrap.display());
@@ -137,7 +138,7 @@ impl Deployment {
         let stack = LocalStack::start(Options {
             port,
             parameters: parameters.into_iter().collect(),
-            dynamodb_endpoint: Some(data.dynamodb_endpoint().to_owned()),
+            dynamodb_endpoint: Some(data.endpoints().dynamodb.clone()),
             secret: data.secret().clone(),
             clock: Clock::system(),
             extra_functions: extra,
@@ -279,6 +280,7 @@ async fn an_app(deployment: &Deployment) {
     let password = "seven quiet llamas of ann";
     let signup = json!({"username": "ann", "email": "ann@example.test", "password": password, "client": "app"});
     let signup = deployment.post("/signup", 202, signup).await;
+    deployment._data.settled().await;
     let mail = deployment._data.mailbox().mails().pop().expect("a mail");
     let code = mail.text.lines().map(str::trim).find(|line| line.len() == 8 && line.parse::<u32>().is_ok());
     let proof = json!({"signup_id": signup["signup_id"], "code": code.expect("a code"), "client": "app"});

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use email_address::Options;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::text;
@@ -14,8 +15,23 @@ pub struct InvalidEmail;
 
 /// An address that can be mailed: an ASCII local part without quotes, and a domain of at least two labels in its
 /// ASCII form (IDNA, UTS 46). `Debug` hides it, as logs must not hold addresses.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct EmailAddress(String);
+
+impl TryFrom<String> for EmailAddress {
+    type Error = InvalidEmail;
+
+    fn try_from(text: String) -> Result<Self, InvalidEmail> {
+        Self::parse(&text)
+    }
+}
+
+impl From<EmailAddress> for String {
+    fn from(address: EmailAddress) -> Self {
+        address.0
+    }
+}
 
 impl EmailAddress {
     /// Reads an address as a person types or pastes it: full-width letters, and `<…>` or `mailto:` around it, are taken

@@ -5,11 +5,10 @@ use aws_sdk_sesv2::error::{BuildError, ErrorMetadata, SdkError};
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message as SesMessage};
 use thiserror::Error;
 
-use super::messages::Message;
+use super::letter::RenderedMail;
 use super::sender::Sender;
 use crate::account::EmailAddress;
 use crate::config::MailSettings;
-use crate::locale::Locale;
 
 /// A mail that was not sent. What SES says of it is kept for the log, without the addresses that it names.
 #[derive(Debug, Error)]
@@ -67,19 +66,17 @@ pub struct Mailer {
     client: Client,
     from: Sender,
     configuration_set: Option<String>,
-    service_name: String,
 }
 
 impl Mailer {
-    /// A sender with these settings that writes in the name of `service_name`.
-    pub fn new(client: Client, settings: MailSettings, service_name: String) -> Self {
+    /// A sender with these settings.
+    pub fn new(client: Client, settings: MailSettings) -> Self {
         let MailSettings { from, configuration_set } = settings;
-        Self { client, from, configuration_set, service_name }
+        Self { client, from, configuration_set }
     }
 
-    /// Sends a message.
-    pub async fn send(&self, to: &EmailAddress, locale: Locale, message: &Message<'_>) -> Result<(), MailError> {
-        let mail = message.render(locale, &self.service_name);
+    /// Sends a mail.
+    pub async fn send(&self, to: &EmailAddress, mail: RenderedMail) -> Result<(), MailError> {
         let body = Body::builder().text(utf8(mail.text)?).html(utf8(mail.html)?).build();
         let message = SesMessage::builder().subject(utf8(mail.subject)?).body(body).build();
         self.client

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{StoreError, number, string};
 use crate::account::{EmailAddress, PendingId, UserId, Username};
 use crate::clock::Timestamp;
+use crate::outbox::OutboxRef;
 use crate::session::SessionRef;
 use crate::token::Mac;
 
@@ -20,6 +21,11 @@ pub(super) struct Key {
 impl Key {
     fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
         Self { pk: pk.into(), sk: sk.into() }
+    }
+
+    /// An item of a partition.
+    pub(super) fn in_partition(partition: &str, sk: &str) -> Self {
+        Self::new(partition, sk)
     }
 
     pub(super) fn signup(id: PendingId) -> Self {
@@ -55,6 +61,21 @@ impl Key {
     /// A counter of `scope` for whatever `subject` is the MAC of.
     pub(super) fn limit(scope: &str, subject: Mac, window: &str) -> Self {
         Self::new(format!("LIMIT#{scope}#{}", subject.to_text()), window)
+    }
+
+    pub(super) fn outbox(reference: OutboxRef) -> Self {
+        let (pk, sk) = reference.to_keys();
+        Self::new(pk, sk)
+    }
+
+    /// How far the sweep of the outbox has come.
+    pub(super) fn sweep() -> Self {
+        Self::new("SWEEP", "OUTBOX")
+    }
+
+    /// What is proven by mail, by its partition: the sort key is the partition's first word.
+    pub(super) fn of_proof(partition: &str) -> Self {
+        Self::new(partition, partition.split('#').next().unwrap_or_default())
     }
 
     /// The ring of one kind of key, in the table of keys.

@@ -12,12 +12,14 @@ use super::item::{Item, Key};
 use super::{Store, StoreError};
 use crate::base64url;
 use crate::telemetry::SecurityEvent;
-use crate::token::keys::{Jwk, KeyUse, PrivateKey, Slotted};
-use crate::token::{MacKey, MacKeyId, SigningAlgorithm};
+use crate::token::keys::{Jwk, KeyUse, PrivateKey, SecretRing, Slotted};
+use crate::token::{MacKey, MacKeyId, SealingKey, SigningAlgorithm};
 
 const MAC: &str = "MAC";
 /// When MAC keys are for use, and nothing of the keys: for whoever rotates them. Public halves say that of signing keys.
 const MAC_TIMES: &str = "MAC#TIMES";
+const OUTBOX: &str = "OUTBOX";
+const OUTBOX_TIMES: &str = "OUTBOX#TIMES";
 const PRIVATE: &str = "SIGNING#PRIVATE";
 const PUBLIC: &str = "SIGNING#PUBLIC";
 
@@ -26,6 +28,8 @@ const PUBLIC: &str = "SIGNING#PUBLIC";
 pub struct Rings {
     /// All MAC keys.
     pub macs: Vec<Slotted<MacKey>>,
+    /// All keys of the outbox.
+    pub outbox: Vec<Slotted<SealingKey>>,
     /// All private halves of signing keys.
     pub signing: Vec<Slotted<PrivateKey>>,
     /// All public halves of signing keys.
@@ -35,10 +39,28 @@ pub struct Rings {
 /// When the keys of a deployment are for use.
 #[derive(Debug, Default)]
 pub struct KeyTimes {
-    /// Of each MAC key.
-    pub macs: Vec<Slotted<()>>,
+    macs: Vec<Slotted<()>>,
+    outbox: Vec<Slotted<()>>,
     /// Of each signing key, with its algorithm.
     pub signing: Vec<Slotted<SigningAlgorithm>>,
+}
+
+impl KeyTimes {
+    /// Of each secret of a ring.
+    pub fn secrets(&self, ring: SecretRing) -> &[Slotted<()>] {
+        match ring {
+            SecretRing::Mac => &self.macs,
+            SecretRing::Outbox => &self.outbox,
+        }
+    }
+}
+
+/// The partitions of a ring of secrets: of when they are for use, and of the secrets themselves.
+const fn partitions(ring: SecretRing) -> [&'static str; 2] {
+    match ring {
+        SecretRing::Mac => [MAC_TIMES, MAC],
+        SecretRing::Outbox => [OUTBOX_TIMES, OUTBOX],
+    }
 }
 
 impl Store {
@@ -46,13 +68,21 @@ impl Store {
     pub async fn find_rings(&self, uses: &[KeyUse]) -> Result<Rings, StoreError> {
         let partitions = uses.iter().map(|usage| match usage {
             KeyUse::Mac => MAC,
+            KeyUse::Outbox => OUTBOX,
             KeyUse::Signing => PRIVATE,
             KeyUse::Public => PUBLIC,
         });
         let mut rings = Rings::default();
         for item in self.find_ring_items(partitions).await? {
             match item.text("pk")? {
-                MAC => rings.macs = slots(item, read_mac_key),
+                MAC => {
+                    rings.macs =
+                        slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
+                }
+                OUTBOX => {
+                    rings.outbox =
+                        slots(item, |item| read_secret(item).map(|(id, secret)| SealingKey::from_secret(id, secret)));
+                }
                 PRIVATE => rings.signing = slots(item, read_private_key),
                 _ => rings.public = slots(item, read_jwk),
             }
@@ -63,9 +93,10 @@ impl Store {
     /// When each key is for use, in one round trip that reads no secret.
     pub async fn find_key_times(&self) -> Result<KeyTimes, StoreError> {
         let mut times = KeyTimes::default();
-        for item in self.find_ring_items([MAC_TIMES, PUBLIC].into_iter()).await? {
+        for item in self.find_ring_items([MAC_TIMES, OUTBOX_TIMES, PUBLIC].into_iter()).await? {
             match item.text("pk")? {
                 MAC_TIMES => times.macs = slots(item, |_| Ok(())),
+                OUTBOX_TIMES => times.outbox = slots(item, |_| Ok(())),
                 _ => times.signing = slots(item, read_algorithm),
             }
         }
@@ -76,13 +107,20 @@ impl Store {
         self.batch_get(&self.keys_table, partitions.map(Key::ring).collect(), &[]).await
     }
 
-    /// Puts a MAC key into its slot, unless that is taken, or there is a key in one of the slots `unless`; whether it was
+    /// Puts a secret into its slot, unless that is taken, or there is a key in one of the slots `unless`; whether it was
     /// put there.
-    pub async fn create_mac_key(&self, key: &Slotted<MacKey>, unless: &[u32]) -> Result<bool, StoreError> {
-        let secret = active_from(key)
-            .with_text("key_id", base64url::encode(key.key.id().as_bytes()))
-            .with_text("secret", base64url::encode(key.key.secret()));
-        self.fill_slots(key.slot, (MAC_TIMES, active_from(key)), (MAC, secret), unless).await
+    pub async fn create_secret(
+        &self,
+        ring: SecretRing,
+        secret: &Slotted<(MacKeyId, Zeroizing<[u8; 32]>)>,
+        unless: &[u32],
+    ) -> Result<bool, StoreError> {
+        let (id, bytes) = &secret.key;
+        let half = active_from(secret)
+            .with_text("key_id", base64url::encode(id.as_bytes()))
+            .with_text("secret", base64url::encode(**bytes));
+        let [times, secrets] = partitions(ring);
+        self.fill_slots(secret.slot, (times, active_from(secret)), (secrets, half), unless).await
     }
 
     /// Puts both halves of a signing key into their slots, unless one is taken, or there is a private half in one of the
@@ -103,9 +141,9 @@ impl Store {
         self.fill_slots(private.slot, (PUBLIC, public), (PRIVATE, secret), unless).await
     }
 
-    /// Deletes a MAC key, if it is there.
-    pub async fn delete_mac_key(&self, slot: u32) -> Result<(), StoreError> {
-        self.empty_slots(slot, [MAC, MAC_TIMES]).await
+    /// Deletes a secret, if it is there.
+    pub async fn delete_secret(&self, ring: SecretRing, slot: u32) -> Result<(), StoreError> {
+        self.empty_slots(slot, partitions(ring)).await
     }
 
     /// Deletes both halves of a signing key at once, if they are there.
@@ -195,10 +233,9 @@ fn slots<K>(item: Item, read: impl Fn(&Item) -> Result<K, StoreError>) -> Vec<Sl
     slots
 }
 
-fn read_mac_key(item: &Item) -> Result<MacKey, StoreError> {
+fn read_secret(item: &Item) -> Result<(MacKeyId, Zeroizing<[u8; 32]>), StoreError> {
     let id = item.parsed("key_id", base64url::decode_array).map(MacKeyId::from_bytes)?;
-    let secret = Zeroizing::new(item.parsed("secret", base64url::decode_array)?);
-    Ok(MacKey::from_secret(id, secret))
+    Ok((id, Zeroizing::new(item.parsed("secret", base64url::decode_array)?)))
 }
 
 fn read_private_key(item: &Item) -> Result<PrivateKey, StoreError> {

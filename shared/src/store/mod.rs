@@ -9,11 +9,13 @@
 
 mod item;
 mod keys;
+mod outbox;
 mod sessions;
 mod signups;
 mod users;
 
 pub use keys::{KeyTimes, Rings};
+pub use outbox::{Lease, Leased, Waiting};
 pub use sessions::Rotation;
 pub use signups::{AccountError, NewAccount, Resend};
 pub use users::{Account, Identifier, Taken, Undeliverable};

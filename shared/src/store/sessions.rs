@@ -160,6 +160,34 @@ impl Store {
         }
     }
 
+    /// Deletes all sessions of an account that is gone. It may be repeated, and stop anywhere.
+    pub async fn delete_sessions_of(&self, user_id: UserId) -> Result<(), StoreError> {
+        let partition = Key::sessions_of(user_id);
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("pk = :partition")
+                .projection_expression("pk, sk")
+                .expression_attribute_values(":partition", string(&partition))
+                .set_exclusive_start_key(start)
+                .send()
+                .await?;
+            for item in answer.items.unwrap_or_default() {
+                let item = Item::from_attributes(item).in_partition(&partition)?;
+                let key = Key::in_partition(&partition, item.text("sk")?);
+                self.client.delete_item().table_name(&self.table).set_key(Some(key.to_attributes())).send().await?;
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Deletes a session, whether or not it is there.
     pub async fn delete_session(&self, session: SessionRef) -> Result<(), StoreError> {
         self.client

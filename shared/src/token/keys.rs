@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::algorithm::SigningAlgorithm;
 use super::mac::{MacKey, MacKeyId};
+use super::seal::SealingKey;
 use crate::clock::Timestamp;
 use crate::function::{Function, InvokeError};
 use crate::store::{Store, StoreError};
@@ -303,10 +304,33 @@ fn newest_active<K>(keys: &[Slotted<Arc<K>>], now: Timestamp, fits: impl Fn(&K) 
 pub enum KeyUse {
     /// Secrets and refresh tokens.
     Mac,
+    /// What waits in the outbox.
+    Outbox,
     /// New access tokens.
     Signing,
     /// Access tokens that come in.
     Public,
+}
+
+/// The rings of secrets, each of one use. `rotate-keys` writes them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretRing {
+    /// Keys of MACs: secrets and refresh tokens.
+    Mac,
+    /// Keys that seal what waits in the outbox.
+    Outbox,
+}
+
+impl SecretRing {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Mac, Self::Outbox];
+}
+
+/// What a search for a key brought.
+struct Found<K> {
+    key: Option<Arc<K>>,
+    /// The table was read for it, and does not have it either.
+    looked_in_vain: bool,
 }
 
 /// The keys of one deployment, loaded as they are needed.
@@ -317,6 +341,7 @@ pub struct KeyRing {
     /// What makes the first keys; `None` for whoever only verifies.
     rotate_keys: Option<Function>,
     macs: Cached<MacKey>,
+    outbox: Cached<SealingKey>,
     signing: Cached<SigningKey>,
     public: Cached<PublicKey>,
 }
@@ -325,8 +350,9 @@ impl KeyRing {
     /// A ring that has loaded nothing yet, signs with `algorithm`, if it signs at all, and has `rotate_keys` make the first
     /// keys.
     pub fn new(store: Arc<Store>, algorithm: Option<SigningAlgorithm>, rotate_keys: Option<Function>) -> Self {
-        let (macs, signing, public) = (Cached::empty(), Cached::empty(), Cached::empty());
-        Self { store, algorithm, rotate_keys, macs, signing, public }
+        let (macs, outbox) = (Cached::empty(), Cached::empty());
+        let (signing, public) = (Cached::empty(), Cached::empty());
+        Self { store, algorithm, rotate_keys, macs, outbox, signing, public }
     }
 
     /// Loads the keys of these uses, before anybody asks for them, in one round trip.
@@ -334,6 +360,9 @@ impl KeyRing {
         let rings = self.store.find_rings(uses).await?;
         if uses.contains(&KeyUse::Mac) {
             self.macs.put(rings.macs, now);
+        }
+        if uses.contains(&KeyUse::Outbox) {
+            self.outbox.put(rings.outbox, now);
         }
         if uses.contains(&KeyUse::Signing) {
             self.signing.put(usable(rings.signing, |key| Ok(SigningKey::from_stored(key))), now);
@@ -346,15 +375,25 @@ impl KeyRing {
 
     /// The key for new MACs.
     pub async fn mac_key(&self, now: Timestamp) -> Result<Arc<MacKey>, KeyError> {
-        let keys = match self.macs.current(now) {
+        self.newest_secret(&self.macs, KeyUse::Mac, now).await
+    }
+
+    /// The key that seals what goes into the outbox.
+    pub async fn outbox_key(&self, now: Timestamp) -> Result<Arc<SealingKey>, KeyError> {
+        self.newest_secret(&self.outbox, KeyUse::Outbox, now).await
+    }
+
+    /// The newest active key of a ring of secrets, which is made if there is none.
+    async fn newest_secret<K>(&self, ring: &Cached<K>, usage: KeyUse, now: Timestamp) -> Result<Arc<K>, KeyError> {
+        let keys = match ring.current(now) {
             Some(keys) => keys,
-            None => self.load_macs(now).await?,
+            None => self.reload(ring, usage, now).await?,
         };
         if let Some(key) = newest_active(&keys, now, |_| true) {
             return Ok(key);
         }
         self.have_keys_made().await?;
-        newest_active(&self.load_macs(now).await?, now.plus(CLOCK_SKEW), |_| true)
+        newest_active(&self.reload(ring, usage, now).await?, now.plus(CLOCK_SKEW), |_| true)
             .ok_or_else(|| log_failure(KeyError::Missing))
     }
 
@@ -367,30 +406,49 @@ impl KeyRing {
 
     /// The MAC key with this identifier; `None` when there is none.
     pub async fn mac_key_with_id(&self, id: MacKeyId, now: Timestamp) -> Result<Option<Arc<MacKey>>, KeyError> {
-        let find = |keys: &[Slotted<Arc<MacKey>>]| {
-            keys.iter().find(|slotted| slotted.key.id() == id).map(|slotted| Arc::clone(&slotted.key))
-        };
-        if let Some(keys) = self.macs.current(now) {
-            let found = find(&keys);
-            if found.is_some() || !self.macs.may_look_again(now) {
-                return Ok(found);
-            }
-        }
-        let found = find(&self.load_macs(now).await?);
-        if found.is_none() {
+        let found = self.secret_with_id(&self.macs, KeyUse::Mac, |key| key.id() == id, now).await?;
+        if found.looked_in_vain {
             SecurityEvent::UnknownKey { credential: Credential::Refresh }.log();
         }
-        Ok(found)
+        Ok(found.key)
     }
 
-    /// Puts a new MAC key into a slot, unless there is one, or one in the slots `unless`; whether it was put there.
-    pub(super) async fn create_mac_key(
+    /// The key of the outbox with this identifier; `None` when there is none.
+    pub async fn outbox_key_with_id(&self, id: MacKeyId, now: Timestamp) -> Result<Option<Arc<SealingKey>>, KeyError> {
+        Ok(self.secret_with_id(&self.outbox, KeyUse::Outbox, |key| key.id() == id, now).await?.key)
+    }
+
+    async fn secret_with_id<K>(
         &self,
+        ring: &Cached<K>,
+        usage: KeyUse,
+        fits: impl Fn(&K) -> bool,
+        now: Timestamp,
+    ) -> Result<Found<K>, KeyError> {
+        let find = |keys: &[Slotted<Arc<K>>]| {
+            keys.iter().find(|slotted| fits(&slotted.key)).map(|slotted| Arc::clone(&slotted.key))
+        };
+        if let Some(keys) = ring.current(now) {
+            let key = find(&keys);
+            if key.is_some() || !ring.may_look_again(now) {
+                return Ok(Found { key, looked_in_vain: false });
+            }
+        }
+        let key = find(&self.reload(ring, usage, now).await?);
+        Ok(Found { looked_in_vain: key.is_none(), key })
+    }
+
+    /// Puts a new secret into a slot, unless there is one, or one in the slots `unless`; whether it was put there.
+    pub(super) async fn create_secret(
+        &self,
+        ring: SecretRing,
         slot: u32,
         active_from: Timestamp,
         unless: &[u32],
     ) -> Result<bool, KeyError> {
-        Ok(self.store.create_mac_key(&Slotted { slot, active_from, key: MacKey::random() }, unless).await?)
+        let id = MacKeyId::from_bytes(random::bytes());
+        let secret = Slotted { slot, active_from, key: (id, Zeroizing::new(random::bytes())) };
+        Ok(self.store.create_secret(ring, &secret, unless).await?)
     }
 
     /// The key for new access tokens.
@@ -398,13 +456,13 @@ impl KeyRing {
         let fits = |key: &SigningKey| Some(key.algorithm()) == self.algorithm;
         let keys = match self.signing.current(now) {
             Some(keys) => keys,
-            None => self.load_signing(now).await?,
+            None => self.reload(&self.signing, KeyUse::Signing, now).await?,
         };
         if let Some(key) = newest_active(&keys, now, fits) {
             return Ok(key);
         }
         self.have_keys_made().await?;
-        newest_active(&self.load_signing(now).await?, now.plus(CLOCK_SKEW), fits)
+        newest_active(&self.reload(&self.signing, KeyUse::Signing, now).await?, now.plus(CLOCK_SKEW), fits)
             .ok_or_else(|| log_failure(KeyError::Missing))
     }
 
@@ -433,7 +491,7 @@ impl KeyRing {
                 return Ok(found);
             }
         }
-        let found = find(&self.load_public(now).await?);
+        let found = find(&self.reload(&self.public, KeyUse::Public, now).await?);
         if found.is_none() {
             SecurityEvent::UnknownKey { credential: Credential::Access }.log();
         }
@@ -444,24 +502,14 @@ impl KeyRing {
     pub async fn published_keys(&self, now: Timestamp) -> Result<Vec<Jwk>, KeyError> {
         let keys = match self.public.current(now) {
             Some(keys) => keys,
-            None => self.load_public(now).await?,
+            None => self.reload(&self.public, KeyUse::Public, now).await?,
         };
         Ok(keys.iter().map(|slotted| slotted.key.jwk.clone()).collect())
     }
 
-    async fn load_macs(&self, now: Timestamp) -> Result<Keys<MacKey>, KeyError> {
-        self.load(&[KeyUse::Mac], now).await?;
-        Ok(self.macs.all())
-    }
-
-    async fn load_signing(&self, now: Timestamp) -> Result<Keys<SigningKey>, KeyError> {
-        self.load(&[KeyUse::Signing], now).await?;
-        Ok(self.signing.all())
-    }
-
-    async fn load_public(&self, now: Timestamp) -> Result<Keys<PublicKey>, KeyError> {
-        self.load(&[KeyUse::Public], now).await?;
-        Ok(self.public.all())
+    async fn reload<K>(&self, ring: &Cached<K>, usage: KeyUse, now: Timestamp) -> Result<Keys<K>, KeyError> {
+        self.load(&[usage], now).await?;
+        Ok(ring.all())
     }
 }
 

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::{base64url, random};
 
-/// Names a MAC key: 64 random bits.
+/// Names a key of MACs or of sealing: 64 random bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MacKeyId([u8; 8]);
 
@@ -61,34 +61,28 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// A MAC key of 256 bits. Never published, never shown, wiped when dropped.
+/// A MAC key of 256 bits. Never published, never shown, and its secret wiped.
 #[derive(Clone)]
 pub struct MacKey {
     id: MacKeyId,
-    secret: Zeroizing<[u8; 32]>,
     hmac: hmac::Key,
 }
 
 impl MacKey {
     /// A new key.
     pub fn random() -> Self {
-        Self::from_secret(MacKeyId(random::bytes()), Zeroizing::new(random::bytes()))
+        Self::from_secret(MacKeyId(random::bytes()), &Zeroizing::new(random::bytes()))
     }
 
     /// The key with this secret.
-    pub(crate) fn from_secret(id: MacKeyId, secret: Zeroizing<[u8; 32]>) -> Self {
-        let hmac = hmac::Key::new(hmac::HMAC_SHA256, &*secret);
-        Self { id, secret, hmac }
+    pub(crate) fn from_secret(id: MacKeyId, secret: &Zeroizing<[u8; 32]>) -> Self {
+        let hmac = hmac::Key::new(hmac::HMAC_SHA256, &**secret);
+        Self { id, hmac }
     }
 
     /// Its identifier.
     pub const fn id(&self) -> MacKeyId {
         self.id
-    }
-
-    /// The secret, for the table of keys alone.
-    pub(crate) fn secret(&self) -> &[u8; 32] {
-        &self.secret
     }
 
     /// The MAC of `parts` for one `purpose`. Every part is prefixed with its length, so that no two lists of parts
@@ -128,7 +122,7 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_shown() {
-        let key = MacKey::from_secret(MacKeyId([7; 8]), Zeroizing::new([42; 32]));
+        let key = MacKey::from_secret(MacKeyId([7; 8]), &Zeroizing::new([42; 32]));
         assert!(!format!("{key:?}").contains("42"));
     }
 }

@@ -13,9 +13,11 @@ pub mod keys;
 mod mac;
 pub mod refresh;
 pub mod rotation;
+mod seal;
 
 pub use access::{AccessClaims, AccessError};
 pub use algorithm::SigningAlgorithm;
 pub use keys::{KeyError, KeyRing, KeyUse};
 pub use mac::{Mac, MacKey, MacKeyId};
 pub use refresh::RefreshClaims;
+pub use seal::{SealError, Sealed, SealingKey};

@@ -7,9 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::algorithm::SigningAlgorithm;
-use super::keys::{CLOCK_SKEW, KeyError, KeyRing, Slotted};
+use super::keys::{CLOCK_SKEW, KeyError, KeyRing, SecretRing, Slotted};
 use crate::account::SIGNUP_LIFETIME;
 use crate::clock::Timestamp;
+use crate::outbox::MAX_DELAY;
 use crate::session::Lifetimes;
 
 /// Seconds between a key's publication and its first signature. Our own verifiers look every five minutes, and so do
@@ -100,8 +101,10 @@ impl KeyRing {
     pub async fn fill(&self, schedule: &Schedule, now: Timestamp) -> Result<Rotated, KeyError> {
         let mut rotated = Rotated::default();
         let times = self.store.find_key_times().await?;
-        let (slot, active) = to_fill(&times.macs, |()| true, now);
-        rotated.created += usize::from(self.create_mac_key(slot, now, &active).await?);
+        for ring in SecretRing::ALL {
+            let (slot, active) = to_fill(times.secrets(ring), |()| true, now);
+            rotated.created += usize::from(self.create_secret(ring, slot, now, &active).await?);
+        }
         let algorithm = schedule.signing_algorithm;
         let (slot, active) = to_fill(&times.signing, |of| *of == algorithm, now);
         rotated.created += usize::from(self.create_signing_key(slot, now, algorithm, &active).await?);
@@ -127,15 +130,20 @@ impl KeyRing {
             rotated.deleted += 1;
         }
 
-        // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
-        let refresh = lifetimes.app.absolute.max(SIGNUP_LIFETIME);
-        let macs = plan(&times.macs, |()| true, *rotation, refresh, at_once, now);
-        if let Some((slot, active_from)) = macs.create {
-            rotated.created += usize::from(self.create_mac_key(slot, active_from, &[]).await?);
-        }
-        for slot in macs.delete {
-            self.store.delete_mac_key(slot).await?;
-            rotated.deleted += 1;
+        for ring in SecretRing::ALL {
+            let kept = match ring {
+                // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
+                SecretRing::Mac => lifetimes.app.absolute.max(SIGNUP_LIFETIME),
+                SecretRing::Outbox => MAX_DELAY,
+            };
+            let secrets = plan(times.secrets(ring), |()| true, *rotation, kept, at_once, now);
+            if let Some((slot, active_from)) = secrets.create {
+                rotated.created += usize::from(self.create_secret(ring, slot, active_from, &[]).await?);
+            }
+            for slot in secrets.delete {
+                self.store.delete_secret(ring, slot).await?;
+                rotated.deleted += 1;
+            }
         }
         Ok(rotated)
     }

@@ -1,6 +1,7 @@
 //! A running local stack whose clock the test holds.
 
 use local::database::Database;
+use local::secret::Endpoints;
 use local::{LocalStack, Options, Storage};
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
@@ -101,7 +102,8 @@ impl Stack {
 
     /// The database and SES, as the functions reach them.
     pub(crate) fn aws(&self) -> Aws {
-        self.local.secret().aws(self.dynamodb(), self.local.lambda_endpoint(), self.local.ses_endpoint())
+        let endpoints = Endpoints { dynamodb: self.dynamodb().to_owned(), ..self.local.endpoints().clone() };
+        self.local.secret().aws(&endpoints)
     }
 
     /// curl, or an app: no cookies, no `Origin`.

@@ -57,7 +57,7 @@ const SYSTEMS: [(&str, &str); 11] = [
 ];
 
 /// The program of an agent, and what it runs on as far as that is known.
-pub(crate) fn words(agent: &str) -> String {
+pub fn words(agent: &str) -> String {
     // All browsers call themselves Mozilla first; an app begins with its own name (RFC 9110 §10.1.5).
     let (program, system) = match agent.strip_prefix("Mozilla/") {
         Some(agent) => (browser(agent).map(str::to_owned), browser_system(agent)),
