@@ -12,10 +12,12 @@
 //! An access token past its end refreshes nothing; one that is two generations behind tells that it was copied, and ends
 //! the session.
 //!
-//! Round trips: 1; 1 WRU, 1 RRU.
+//! Round trips: 1; 1 WRU, 1 RRU (where a session is ended for reuse 2, and 4 WRU: its owner is told).
 
+use shared::account::User;
 use shared::http::header;
 use shared::http::session_response::Issuer;
+use shared::outbox::OutboxItem;
 use shared::prelude::*;
 use shared::session::{AccessDecision, Decision, InvalidRetryKey, Kind, Presented, RetryKey, Session, SessionRef};
 use shared::store::Rotation;
@@ -116,7 +118,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     };
     // A session of an older epoch is dead whatever was presented, also if the update has just rotated it.
     let user = user?.filter(|user| stored.belongs_to(user)).ok_or_else(|| ended(session))?;
-    let session = execute(&deps, stored, decision).await?;
+    let session = execute(&deps, &user, stored, decision, now).await?;
 
     let replaced = deps.issuer.sessions(&inbound, now).await?;
     for other in replaced.into_iter().filter(|other| *other != session.reference()) {
@@ -158,18 +160,26 @@ async fn credential(
 async fn refuse_expired(deps: &Deps, claims: &AccessClaims, now: Timestamp) -> Result<RefreshError, Problem> {
     if claims.kind.is_browser() {
         let (session, user) = deps.store.find_session_and_user(claims.session()).await?;
-        if let Some((session, _)) = session.zip(user).filter(|(session, user)| session.belongs_to(user))
+        if let Some((session, user)) = session.zip(user).filter(|(session, user)| session.belongs_to(user))
             && session.access(claims.presented(), false, now) == AccessDecision::Reuse
         {
-            return end_for_reuse(deps, &session, Credential::Access).await;
+            return end_for_reuse(deps, &user, &session, Credential::Access, now).await;
         }
     }
     Ok(if claims.kind == Kind::Browser { RefreshError::Expired } else { RefreshError::Invalid })
 }
 
-/// Ends a session whose credential was used elsewhere.
-async fn end_for_reuse(deps: &Deps, session: &Session, credential: Credential) -> Result<RefreshError, Problem> {
-    deps.store.delete_session(session.reference()).await?;
+/// Ends a session whose credential was used elsewhere, and has the owner told. Whoever shows it after another has, finds
+/// it ended.
+async fn end_for_reuse(
+    deps: &Deps,
+    user: &User,
+    session: &Session,
+    credential: Credential,
+    now: Timestamp,
+) -> Result<RefreshError, Problem> {
+    let notice = OutboxItem::session_reused(user, session, now);
+    deps.store.end_reused_session(session.reference(), None, &[notice]).await?;
     SecurityEvent::TokenReused { session: session.reference(), kind: session.kind, credential }.log();
     Ok(RefreshError::Reused)
 }
@@ -181,7 +191,13 @@ fn ended(session: SessionRef) -> RefreshError {
 }
 
 /// Does what was decided, and returns the session whose tokens to issue.
-async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Session, Problem> {
+async fn execute(
+    deps: &Deps,
+    user: &User,
+    stored: Session,
+    decision: Decision,
+    now: Timestamp,
+) -> Result<Session, Problem> {
     match decision {
         Decision::Rotate(session) => Ok(session),
         Decision::Repeat => Ok(stored),
@@ -193,6 +209,6 @@ async fn execute(deps: &Deps, stored: Session, decision: Decision) -> Result<Ses
         Decision::UnchangedKey => Err(RefreshError::UnchangedKey.into()),
         Decision::WrongKind => Err(RefreshError::Invalid.into()),
         Decision::Ended => Err(RefreshError::Ended.into()),
-        Decision::Reuse => Err(end_for_reuse(deps, &stored, Credential::Refresh).await?.into()),
+        Decision::Reuse => Err(end_for_reuse(deps, user, &stored, Credential::Refresh, now).await?.into()),
     }
 }

@@ -7,12 +7,13 @@
 //! - a token of the current generation past half of its life extends a `browser` session: `{outcome: "extended", access,
 //!   expires_in, idle_expires_at}`, the new token with the issuer of the old one;
 //! - a token two generations behind or more was used elsewhere: the session is ended, `{outcome: "ended"}`, and that is a
-//!   security event;
+//!   security event, of which the owner is told;
 //! - anything else changes nothing: `{outcome: "unchanged"}`.
 //!
-//! Round trips: 2; 2 RRU, 1 WRU.
+//! Round trips: 2; 2 RRU, 1 WRU (4 WRU where a session is ended for reuse).
 
 use shared::http::renewal::{RenewRequest, Renewed};
+use shared::outbox::OutboxItem;
 use shared::prelude::*;
 use shared::session::{AccessDecision, Generation, Lifetimes, Session};
 use shared::store::StoreError;
@@ -77,7 +78,8 @@ pub async fn renew(deps: Arc<Deps>, request: RenewRequest) -> Result<Renewed, Re
             Ok(Renewed::Extended { access, expires_in, idle_expires_at: idle_expires_at.unix() })
         }
         AccessDecision::Reuse => {
-            if !deps.store.delete_session_at(session.reference(), session.generation).await? {
+            let notice = OutboxItem::session_reused(&user, &session, now);
+            if !deps.store.end_reused_session(session.reference(), Some(session.generation), &[notice]).await? {
                 return Ok(Renewed::Unchanged);
             }
             let (session, kind) = (session.reference(), session.kind);

@@ -82,8 +82,7 @@ async fn the_stream_wakes_the_function_and_the_item_goes() {
     let events = events(&stack).await;
     assert_eq!(events.len(), 1);
     assert_eq!((&events[0]["source"], &events[0]["detail-type"]), (&json!("latchkey"), &json!("password.changed")));
-    let expected =
-        json!({"id": item.reference.id.to_string(), "user_id": user().to_string(), "at": now.to_string()});
+    let expected = json!({"id": item.reference.id.to_string(), "user_id": user().to_string(), "at": now.to_string()});
     assert_eq!(events[0]["detail"], expected);
     assert!(matches!(store.lease_outbox(item.reference, now).await, Ok(Lease::NotDue)), "it is gone");
 }

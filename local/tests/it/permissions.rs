@@ -11,6 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::{Value, json};
 
+use shared::account::EmailAddress;
+use shared::concurrency::Concurrency;
+use shared::config::Tables;
+use shared::locale::Locale;
+use shared::mail::Letter;
+use shared::outbox::{OutboxItem, QueuedMail};
+use shared::store::{Identifier, Store};
+
 use crate::authorizer::with_ping;
 use crate::harness::{AppSession, Person, Stack, options, retry_key};
 
@@ -106,7 +114,13 @@ fn named(request: &Value) -> BTreeSet<String> {
         "list_append",
     ];
     let mut names = BTreeSet::from(["pk".to_owned(), "sk".to_owned()]);
-    for expression in ["ProjectionExpression", "ConditionExpression", "UpdateExpression", "KeyConditionExpression"] {
+    for expression in [
+        "ProjectionExpression",
+        "ConditionExpression",
+        "FilterExpression",
+        "UpdateExpression",
+        "KeyConditionExpression",
+    ] {
         let text = request[expression].as_str().unwrap_or_default();
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"_#:".contains(c));
         for word in words.filter(|word| !word.is_empty() && !word.starts_with(':') && !WORDS.contains(word)) {
@@ -254,8 +268,9 @@ fn statements() -> Vec<Statement> {
     found
 }
 
-/// Managed policies that SAM attaches to every role by itself: `AWSLambdaBasicExecutionRole`, `AWSXrayWriteOnlyAccess`.
-const OF_SAM: usize = 2;
+/// Managed policies that SAM attaches to a role by itself: `AWSLambdaBasicExecutionRole`, `AWSXrayWriteOnlyAccess`, and
+/// where a stream wakes the function `AWSLambdaDynamoDBExecutionRole`.
+const OF_SAM: usize = 3;
 
 #[test]
 fn policies_stay_within_what_iam_takes() {
@@ -423,6 +438,7 @@ async fn every_function_may_do_what_it_does_and_nothing_else() {
     authorizing(&iam).await;
     keys(&iam).await;
     lost_keys(&iam).await;
+    outbox(&iam).await;
     assert_eq!(iam.refused(), Vec::<String>::new(), "a permission is missing");
     assert_eq!(iam.excess(), Vec::<Right>::new(), "a permission is in excess: no flow needs it");
 }
@@ -562,6 +578,33 @@ async fn keys(iam: &Arc<Iam>) {
     assert!(done.0 >= 4 && done.1 >= 4, "{done:?}");
 }
 
+/// Mails that fail, are given up or are no longer wanted, and what remains of a deleted account.
+async fn outbox(iam: &Arc<Iam>) {
+    let stack = iam.guarding(&[]).await;
+    let (alice, _) = stack.person_with_session("alice").await;
+    let tables = Tables { users: "UsersTable".to_owned(), keys: "KeysTable".to_owned() };
+    // Straight to the database, as it is the test's own write.
+    let database = local::database::client(stack.database().endpoint(), stack.database().secret());
+    let store = Store::new(database, tables, Concurrency::Many);
+    let now = stack.clock.now();
+    let to = EmailAddress::parse(&alice.email).expect("an address");
+    let user_id = store.find_user_id(&Identifier::Email(to.clone())).await.expect("an answer").expect("a user");
+    let letter = Letter::AccountDeleted { username: alice.username.clone() };
+    let mail = QueuedMail::new(to, Locale::En, letter, now);
+    store.put_outbox(&OutboxItem::mail(mail.clone(), now).with_deletion(user_id)).await.expect("written");
+    store.put_outbox(&OutboxItem::mail(mail, now)).await.expect("written");
+    stack.local.mailbox().refuse(Some("MessageRejected"));
+    for _ in 0..3 {
+        stack.local.functions().invoke("sweep", json!({})).await.expect("an answer");
+        stack.clock.advance(43_200);
+    }
+    stack.local.mailbox().refuse(None);
+    stack.local.settled().await;
+    stack.clock.advance(3600);
+    stack.local.settled().await;
+    assert_eq!(stack.mail_to(&alice.email).await.subject, "Your account with Latchkey was deleted");
+}
+
 /// The table of keys is lost, or the algorithm changed: whoever signs next makes a key.
 async fn lost_keys(iam: &Arc<Iam>) {
     let stack = iam.guarding(&[]).await;
@@ -596,12 +639,16 @@ fn invoke_permissions_match_the_environment() {
     for (id, function) in functions.filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function") {
         let variables = &function["Properties"]["Environment"]["Variables"];
         let policies = function["Properties"]["Policies"].to_string();
-        for (variable, policy) in
-            [("ROTATE_KEYS_FUNCTION", "HaveKeysMadePolicy"), ("RENEW_FUNCTION", "RenewSessionsPolicy")]
-        {
+        for (variable, policy) in [
+            ("ROTATE_KEYS_FUNCTION", "HaveKeysMadePolicy"),
+            ("RENEW_FUNCTION", "RenewSessionsPolicy"),
+            ("OUTBOX_FUNCTION", "OutboxFunction.Arn"),
+        ] {
             assert_eq!(variables[variable].is_string(), policies.contains(policy), "{id}: {variable}, {policy}");
         }
-        let invokes = variables["ROTATE_KEYS_FUNCTION"].is_string() || variables["RENEW_FUNCTION"].is_string();
+        let invokes = ["ROTATE_KEYS_FUNCTION", "RENEW_FUNCTION", "OUTBOX_FUNCTION"]
+            .iter()
+            .any(|variable| variables[*variable].is_string());
         assert_eq!(variables["AWS_ENDPOINT_URL_LAMBDA"].is_string(), invokes, "{id}");
     }
 }

@@ -61,8 +61,15 @@ async fn items_are_those_of_the_contract() {
         let kind = text(item, "pk").split('#').next().unwrap_or_default().to_owned();
         kinds.entry(kind).or_default().insert(item.contains_key("ttl"));
     }
-    let expected =
-        [("EMAIL", false), ("LIMIT", true), ("SESSIONS", true), ("SIGNUP", true), ("USER", false), ("USERNAME", false)];
+    let expected = [
+        ("EMAIL", false),
+        ("LIMIT", true),
+        ("SESSIONS", true),
+        ("SIGNUP", true),
+        ("SWEEP", false),
+        ("USER", false),
+        ("USERNAME", false),
+    ];
     let expected: BTreeMap<String, BTreeSet<bool>> =
         expected.into_iter().map(|(kind, ttl)| (kind.to_owned(), BTreeSet::from([ttl]))).collect();
     assert_eq!(kinds, expected);
@@ -210,5 +217,5 @@ async fn a_pending_sign_up_is_no_account_and_leaves_none() {
         .iter()
         .map(|item| text(item, "pk").split('#').next().unwrap_or_default().to_owned())
         .collect();
-    assert_eq!(starts, BTreeSet::from(["SIGNUP".to_owned()]));
+    assert_eq!(starts, BTreeSet::from(["SIGNUP".to_owned(), "SWEEP".to_owned()]));
 }

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Event, EventType, PublishError, Publisher};
 
-use crate::account::{EmailAddress, UserId, random_id};
+use crate::account::{EmailAddress, User, UserId, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::mail::Letter;
 use crate::random;
+use crate::session::Session;
 use crate::token::{Mac, SealError, Sealed, SealingKey};
 
 /// Partitions of an hour: no partition has to take more than a share of all writes (DynamoDB takes 1,000 a second in one).
@@ -175,6 +176,14 @@ impl OutboxItem {
     /// An item that publishes an event.
     pub fn event(event_type: EventType, user_id: UserId, now: Timestamp) -> Self {
         Self::new(Content::default(), now).with_event(event_type, user_id)
+    }
+
+    /// The notice to a user that a session was ended because a credential was used twice, and its event. The device is the
+    /// one that the session began on.
+    pub fn session_reused(user: &User, session: &Session, now: Timestamp) -> Self {
+        let letter = Letter::SessionReused { username: user.username.as_str().to_owned() };
+        let mail = QueuedMail::new(user.email.clone(), user.locale, letter, now).from_device(&session.device);
+        Self::mail(mail, now).with_event(EventType::SessionReused, user.id)
     }
 
     /// The same, which publishes an event as well.

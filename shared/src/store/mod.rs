@@ -27,6 +27,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use thiserror::Error;
 
@@ -165,6 +166,12 @@ const WRITTEN_BY: &str = "written_by";
 /// mark that it met what it wrote itself.
 fn call_mark() -> String {
     base64url::encode(random::bytes::<12>())
+}
+
+/// The place of the first write of a transaction whose condition failed, if that is why it was cancelled.
+fn failed_condition(error: Option<&TransactWriteItemsError>) -> Option<usize> {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error else { return None };
+    cancelled.cancellation_reasons().iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"))
 }
 
 /// `S`, the type of nearly every attribute.

@@ -1,13 +1,13 @@
 //! Sessions, each an item of its user's partition `SESSIONS#<user id>`.
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, failed_condition, number, string};
 use crate::account::{Epoch, UserId};
 use crate::clock::Timestamp;
+use crate::outbox::OutboxItem;
 use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
 
 /// What became of an attempt to rotate.
@@ -142,21 +142,27 @@ impl Store {
         }
     }
 
-    /// Deletes a session that is still at `generation`; `false` when it no longer is, or is not there.
-    pub async fn delete_session_at(&self, session: SessionRef, generation: Generation) -> Result<bool, StoreError> {
-        let delete = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::session(session).to_attributes()))
-            .condition_expression("generation = :generation")
-            .expression_attribute_values(":generation", number(generation.number()));
-        match delete.send().await {
+    /// Ends a session because a credential was used twice, and tells of it; if `only_at` is given, while the session is
+    /// still at that generation. `false` when it is not, or is not there any more: then nothing happens.
+    pub async fn end_reused_session(
+        &self,
+        session: SessionRef,
+        only_at: Option<Generation>,
+        outbox: &[OutboxItem],
+    ) -> Result<bool, StoreError> {
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(Key::session(session).to_attributes()));
+        let delete = match only_at {
+            Some(generation) => delete
+                .condition_expression("generation = :generation")
+                .expression_attribute_values(":generation", number(generation.number())),
+            None => delete.condition_expression("attribute_exists(pk)"),
+        };
+        let mut writes = vec![TransactWriteItem::builder().delete(delete.build()?).build()];
+        writes.extend(self.outbox_puts(outbox)?);
+        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
             Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(error.into()),
-            },
+            Err(error) if failed_condition(error.as_service_error()).is_some() => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
