@@ -3,8 +3,8 @@
 use shared::account::{Epoch, UserId};
 use shared::clock::Timestamp;
 use shared::session::{
-    AccessDecision, Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, REMEMBERED_KEYS, RetryKey,
-    Session, SessionId,
+    AccessDecision, AuthenticationMethods, Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented,
+    REMEMBERED_KEYS, RetryKey, Session, SessionId,
 };
 
 /// Seconds that one step of the model's clock takes: more than `RefreshGrace`, so that a step ends the grace, and less
@@ -52,6 +52,8 @@ impl Stored {
             generation: Generation::from_number(u32::from(self.generation)),
             epoch: Epoch::FIRST,
             created_at: rotated_at,
+            authenticated_at: rotated_at,
+            methods: AuthenticationMethods::PASSWORD,
             rotated_at,
             used_at: rotated_at,
             idle_expires_at: if self.expired { NOW } else { NOW.plus(LIFETIMES.of(kind).idle) },

@@ -166,6 +166,11 @@ impl Environment {
         self.optional("EVENT_BUS_NAME", |text| Some(text.to_owned()))
     }
 
+    /// `FRESH_AUTHENTICATION`: for how many seconds after somebody proved who they are that counts as fresh.
+    pub fn fresh_authentication(&self) -> Result<u64, ConfigError> {
+        self.seconds("FRESH_AUTHENTICATION")
+    }
+
     /// `LOG_CLIENT_ADDRESS`: whether log lines hold the source address and the user agent of their request.
     pub fn log_client_address(&self) -> Result<bool, ConfigError> {
         self.parsed("LOG_CLIENT_ADDRESS", |text| text.parse().ok())
@@ -307,7 +312,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 26] = [
+    const VARS: [(&str, &str); 27] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -329,6 +334,7 @@ mod tests {
         ("APP_IDLE_TIMEOUT", "2592000"),
         ("APP_SESSION_LIFETIME", "15552000"),
         ("REFRESH_GRACE", "10"),
+        ("FRESH_AUTHENTICATION", "300"),
         ("LOG_CLIENT_ADDRESS", "true"),
         ("ROTATE_KEYS_FUNCTION", "rotate-keys"),
         ("RENEW_FUNCTION", "renew"),
@@ -354,6 +360,7 @@ mod tests {
         environment.key_rotation()?;
         environment.signing_algorithm()?;
         environment.revocation_check()?;
+        environment.fresh_authentication()?;
         environment.log_client_address()?;
         environment.rotate_keys_function()?;
         environment.renew_function()?;
@@ -396,6 +403,7 @@ mod tests {
             ("REVOCATION_CHECK", "sometimes"),
             ("BROWSER_IDLE_TIMEOUT", "0"),
             ("REFRESH_GRACE", "-1"),
+            ("FRESH_AUTHENTICATION", "0"),
         ] {
             assert!(read(name, Some(value)).is_err(), "{name}={value}");
         }

@@ -2,8 +2,9 @@
 //! adds, in any language.
 //!
 //! It allows a request with a genuine, unexpired access token in `Authorization: Bearer` or the access cookie whose
-//! `Origin` is allowed, and hands on `userId`, `username` and `sessionId`. Anything else is refused, which API Gateway
-//! answers with a bare `403`.
+//! `Origin` is allowed, and hands on `userId`, `username`, `sessionId` and `authTime`: when the user last proved who they
+//! are, in seconds since 1970, for routes that want that to be recent. Anything else is refused, which API Gateway answers
+//! with a bare `403`.
 //!
 //! With `RevocationCheck=session`, the default, it reads session and user (1 round trip, 2 RRU), so that a logout, ban or
 //! password change holds at once, and a browser's token that was used elsewhere is recognised by its generation: the function
@@ -100,19 +101,26 @@ async fn decide(deps: &Deps, event: &ApiGatewayV2CustomAuthorizerV2Request) -> R
         None => Err(CallerError::Missing),
     };
     match verdict {
-        Ok(claims) => Ok(answer(
-            true,
-            json!({
+        Ok(claims) => {
+            let mut context = json!({
                 "userId": claims.user_id.to_string(),
                 "username": claims.username,
                 "sessionId": claims.session_id.to_string(),
-            }),
-        )),
+            });
+            if let Some(authenticated_at) = claims.authenticated_at {
+                context["authTime"] = json!(authenticated_at.unix());
+            }
+            Ok(answer(true, context))
+        }
         Err(CallerError::Token(AccessError::Keys(error))) => Err(failed(AuthorizerError::Keys(error))),
         Err(CallerError::Store(error)) => Err(failed(AuthorizerError::Store(error))),
-        Err(CallerError::Missing | CallerError::SessionEnded | CallerError::Reused(_) | CallerError::Token(_)) => {
-            Ok(answer(false, json!({})))
-        }
+        Err(
+            CallerError::Missing
+            | CallerError::SessionEnded
+            | CallerError::Reused(_)
+            | CallerError::ReauthenticationRequired
+            | CallerError::Token(_),
+        ) => Ok(answer(false, json!({}))),
     }
 }
 
@@ -151,7 +159,8 @@ async fn verify(deps: &Deps, inbound: &Inbound) -> Result<AccessClaims, CallerEr
         }
         RevocationCheck::Session => {
             let authenticated = deps.renewer.authenticate(inbound, &deps.keys, &deps.store, now).await;
-            authenticated.map(|caller| caller.token)
+            authenticated
+                .map(|caller| AccessClaims { authenticated_at: Some(caller.session.authenticated_at), ..caller.token })
         }
     }
 }

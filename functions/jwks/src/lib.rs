@@ -54,7 +54,7 @@ pub struct Configuration<'a> {
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     id_token_signing_alg_values_supported: [&'a str; 1],
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
-    claims_supported: [&'a str; 9],
+    claims_supported: [&'a str; 11],
 }
 
 /// Answers a request.
@@ -74,7 +74,7 @@ fn configuration(signing_algorithm: SigningAlgorithm, api_url: &ApiUrl) -> Respo
         response_types_supported: [],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: [signing_algorithm.as_str()],
-        claims_supported: ["iss", "aud", "sub", "sid", "gen", "kind", "iat", "exp", "username"],
+        claims_supported: ["iss", "aud", "sub", "sid", "gen", "kind", "iat", "exp", "auth_time", "amr", "username"],
     };
     let mut response = json::response(StatusCode::OK, &body);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(CACHEABLE));

@@ -15,7 +15,7 @@ use shared::account::{CandidatePassword, Password, PasswordHash, Status, User};
 use shared::http::session_response::Issuer;
 use shared::password_hasher::{PasswordHasher, Verdict};
 use shared::prelude::*;
-use shared::session::{Client, Kind, Session, evicted};
+use shared::session::{AuthenticationMethods, Client, Kind, Session, evicted};
 use shared::store::{Account, Identifier};
 use shared::telemetry::{SecurityEvent, SignInMethod};
 
@@ -92,7 +92,8 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
 
     let Account { user, password_hash, sessions } = deps.store.find_account(&identifier).await?;
     let user = verify(&deps, user, password, password_hash).await?;
-    let session = Session::start(&user, Kind::chosen(client, remember), &inbound.device, deps.issuer.lifetimes(), now);
+    let (kind, methods) = (Kind::chosen(client, remember), AuthenticationMethods::PASSWORD);
+    let session = Session::start(&user, kind, methods, &inbound.device, deps.issuer.lifetimes(), now);
     let mut replaced = deps.issuer.sessions(&inbound, now).await?;
     replaced.extend(evicted(&user, sessions, &replaced, deps.max_sessions, now));
     deps.store.create_session(&session, &replaced).await?;

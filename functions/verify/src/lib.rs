@@ -37,7 +37,7 @@ use shared::http::{csrf, header};
 use shared::locale::Locale;
 use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::prelude::*;
-use shared::session::{Client, Generation, Kind, Session, SessionRef};
+use shared::session::{AuthenticationMethod, AuthenticationMethods, Client, Generation, Kind, Session, SessionRef};
 use shared::store::{AccountError, NewAccount};
 use shared::telemetry::{SecurityEvent, SignInMethod};
 use shared::token::KeyRing;
@@ -417,10 +417,19 @@ async fn create_account(
         locale: pending.locale,
         created_at: now,
     };
-    let session = Session::start(&user, kind, &inbound.device, deps.issuer.lifetimes(), now);
+    let session = Session::start(&user, kind, methods(proof), &inbound.device, deps.issuer.lifetimes(), now);
     let account = NewAccount { user: &user, password_hash: &pending.password_hash, session: &session };
     deps.store.create_account(&account, pending, proof, now).await?;
     Ok((user, session))
+}
+
+/// What a proof says of how the user was authenticated: the mail is another channel than the request, and the password
+/// counts where it was given now, not where it was chosen at sign-up.
+const fn methods(proof: Proof) -> AuthenticationMethods {
+    match proof {
+        Proof::Code | Proof::Link => AuthenticationMethods::MAIL,
+        Proof::LinkAndPassword => AuthenticationMethods::MAIL.with(AuthenticationMethod::Password),
+    }
 }
 
 /// The session that a verification made, and its user, if it is as it was then: not ended, not refreshed.

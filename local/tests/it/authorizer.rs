@@ -79,7 +79,17 @@ async fn hands_on_who_calls() {
     let stack = Stack::with_options(with_ping(&[])).await;
     let (alice, app) = stack.person_with_session("alice").await;
     let answer = stack.client().get("/ping").bearer(&app.access).send().await.expect(200);
-    assert_eq!(answer.json(), json!({"userId": app.user_id, "username": "alice", "sessionId": app.session_id}));
+    let mut expected = json!({"userId": app.user_id, "username": "alice", "sessionId": app.session_id});
+    expected["authTime"] = json!(4_102_444_800_u64);
+    assert_eq!(answer.json(), expected);
+    for check in ["session", "token"] {
+        let stack = Stack::with_options(with_ping(&[("RevocationCheck", check)])).await;
+        let (_, app) = stack.person_with_session("alice").await;
+        stack.clock.advance(600);
+        let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
+        let answer = stack.client().get("/ping").bearer(&app.access).send().await.expect(200);
+        assert_eq!(answer.json()["authTime"], 4_102_444_800_u64, "{check}: a refresh proves nothing");
+    }
     for browser in [stack.signed_in(&alice).await, stack.remembered(&alice).await] {
         assert_eq!(browser.get("/ping").send().await.expect(200).json()["userId"], app.user_id.as_str());
         browser.post("/ping").send().await.expect(200);

@@ -191,7 +191,7 @@ fn the_readme_s_routes_are_the_template_s() {
 }
 
 /// The closed list of DESIGN.md section 6, each code with a test that gets it from the API: status, file and test.
-const CODES: [(&str, u16, &str, &str); 21] = [
+const CODES: [(&str, u16, &str, &str); 22] = [
     ("invalid_request", 400, "requests.rs", "what_is_no_json"),
     ("unsupported_media_type", 415, "requests.rs", "content_types"),
     ("body_too_large", 413, "requests.rs", "sizes"),
@@ -209,6 +209,7 @@ const CODES: [(&str, u16, &str, &str); 21] = [
     ("token_reused", 401, "protocol.rs", "another_key_or_none_is_reuse_and_ends_the_session"),
     ("session_ended", 401, "protocol.rs", "another_key_or_none_is_reuse_and_ends_the_session"),
     ("invalid_verification", 400, "secrets.rs", "a_code_may_be_guessed_five_times"),
+    ("reauthentication_required", 403, "session_layer.rs", "a_fresh_route_wants_a_recent_proof"),
     ("csrf_rejected", 403, "csrf.rs", "a_foreign_origin_is_refused_with_cookies_and_without"),
     ("rate_limited", 429, "signup.rs", "a_resend_that_comes_too_early"),
     ("unavailable", 503, "faults.rs", "keys_that_cannot_be_loaded"),
@@ -279,7 +280,7 @@ fn no_environment_and_no_time_but_by_their_doors() {
 }
 
 /// Values of the template's parameters that its patterns take.
-const TAKEN: [(&str, &str); 42] = [
+const TAKEN: [(&str, &str); 43] = [
     ("AppUrl", "https://app.example.com"),
     ("AppUrl", "https://app.example.com/#/welcome?from=%EA%B0%80"),
     ("AppUrl", "http://localhost:80/100%"),
@@ -312,6 +313,7 @@ const TAKEN: [(&str, &str); 42] = [
     ("AppSessionLifetime", "1"),
     ("RefreshGrace", "0"),
     ("RefreshGrace", "60"),
+    ("FreshAuthentication", "1"),
     ("MaxSessions", "1"),
     ("MaxSessions", "50"),
     ("PasswordMinLength", "8"),
@@ -325,7 +327,7 @@ const TAKEN: [(&str, &str); 42] = [
 ];
 
 /// Values with which functions would not start, or that nobody can mean.
-const REFUSED: [(&str, &str); 66] = [
+const REFUSED: [(&str, &str); 67] = [
     ("AppUrl", ""),
     ("AppUrl", "https://"),
     ("AppUrl", "https://%"),
@@ -387,6 +389,7 @@ const REFUSED: [(&str, &str); 66] = [
     ("BrowserIdleTimeout", " 1800"),
     ("BrowserIdleTimeout", "1000000000"),
     ("RefreshGrace", "61"),
+    ("FreshAuthentication", "0"),
     ("MaxSessions", "51"),
     ("PasswordMinLength", "7"),
     ("PasswordMinLength", "65"),

@@ -258,6 +258,10 @@ async fn claims_that_we_never_make() {
         ("sub", json!("../USER#x")),
         ("sid", json!("")),
         ("sid", json!("x".repeat(3000))),
+        ("auth_time", json!("now")),
+        ("auth_time", json!(-1)),
+        ("amr", json!("pwd")),
+        ("amr", json!(["retina scan"])),
     ] {
         forger.refused(name, &forger.claims_with(name, value)).await;
     }

@@ -5,7 +5,10 @@ use shared::account::{Epoch, UserId};
 use shared::clock::Timestamp;
 use shared::concurrency::Concurrency;
 use shared::config::Tables;
-use shared::session::{Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, RetryKey, Session, SessionId};
+use shared::session::{
+    AuthenticationMethods, Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented, RetryKey, Session,
+    SessionId,
+};
 use shared::store::{Rotation, Store};
 
 use crate::harness::{AppSession, Stack, retry_key};
@@ -36,6 +39,8 @@ fn session(kind: Kind, recent_keys: [Option<RetryKey>; 3], started: u64) -> Sess
         generation: Generation::from_number(10),
         epoch: Epoch::FIRST,
         created_at: START,
+        authenticated_at: START,
+        methods: AuthenticationMethods::PASSWORD,
         rotated_at: START.plus(started),
         used_at: START.plus(started),
         idle_expires_at: START.plus(started + lifetimes.idle).min(expires_at),

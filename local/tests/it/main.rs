@@ -21,6 +21,7 @@ mod cookies;
 mod csrf;
 mod flows;
 mod forged;
+mod fresh;
 mod instances;
 mod machine;
 mod protocol;

@@ -151,7 +151,11 @@ async fn tokens_say_what_the_contract_says() {
         ".iss" => "[api]", ".aud" => "[api]", ".sid" => "[id]", ".sub" => "[id]",
     }, @r#"
     {
+      "amr": [
+        "mca"
+      ],
       "aud": "[api]",
+      "auth_time": 4102444800,
       "exp": 4102445700,
       "gen": 1,
       "iat": 4102444800,

@@ -12,11 +12,16 @@ use shared::http::SessionLayer;
 use shared::http::caller::{Caller, CallerError};
 use shared::runtime::Platform;
 
-use crate::harness::Stack;
+use crate::harness::{AppSession, Stack};
 
 /// What a function of the same deployment has.
 pub(crate) fn platform(stack: &Stack) -> Platform {
-    let given = HashMap::from(
+    platform_without(stack, "")
+}
+
+/// The same, without one of its variables.
+fn platform_without(stack: &Stack, missing: &str) -> Platform {
+    let mut given = HashMap::from(
         [
             ("TABLE_NAME", "UsersTable"),
             ("KEYS_TABLE_NAME", "KeysTable"),
@@ -26,9 +31,11 @@ pub(crate) fn platform(stack: &Stack) -> Platform {
             ("LOG_CLIENT_ADDRESS", "true"),
             ("REVOCATION_CHECK", "token"),
             ("RENEW_FUNCTION", "RenewFunction"),
+            ("FRESH_AUTHENTICATION", "300"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
+    given.remove(missing);
     let environment = Environment::new(move |name| given.get(name).cloned());
     let aws = stack.aws();
     Platform::new(environment, stack.clock.clone(), aws, Concurrency::One).expect("a configuration")
@@ -113,4 +120,50 @@ async fn its_failure_says_no_more_than_that() {
     let answer = service.call(request("GET", &[("authorization", &bearer)])).await.expect("an answer");
     assert_eq!((answer.status().as_u16(), &body(&answer)["code"]), (500, &json!("internal")));
     assert!(!body(&answer).to_string().contains("printer"));
+}
+
+/// Asserts that an answer is a problem with this status and code.
+#[track_caller]
+fn expect_problem(answer: &Response<Body>, status: u16, code: &str) {
+    assert_eq!((answer.status().as_u16(), &body(answer)["code"]), (status, &json!(code)));
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_route_wants_a_recent_proof() {
+    let stack = Stack::with_database(&[]).await;
+    let alice = stack.person("alice").await;
+    let layer = SessionLayer::new(&platform(&stack)).and_then(SessionLayer::fresh).expect("settings");
+    let mut service = layer.layer(service_fn(greet));
+    let (app, browser) = (stack.app(&alice).await, stack.signed_in(&alice).await);
+    let send = |access: &str| request("POST", &[("authorization", &format!("Bearer {access}"))]);
+    stack.clock.advance(300);
+    assert_eq!(service.call(send(&app.access)).await.expect("an answer").status(), 200);
+    stack.clock.advance(1);
+    let answer = service.call(send(&app.access)).await.expect("an answer");
+    expect_problem(&answer, 403, "reauthentication_required");
+    assert!(!answer.headers().contains_key("www-authenticate"), "the token is a good one");
+    // New tokens prove nothing, and neither does an extension, which goes on beside the refusal.
+    let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
+    expect_problem(&service.call(send(&app.access)).await.expect("an answer"), 403, "reauthentication_required");
+    stack.clock.advance(600);
+    let cookie = format!("access={}", browser.cookie("access").expect("a cookie"));
+    let answer = service.call(request("GET", &[("cookie", &cookie)])).await.expect("an answer");
+    expect_problem(&answer, 403, "reauthentication_required");
+    assert!(answer.headers().contains_key("set-cookie"));
+    // To sign in does.
+    let app = stack.app(&alice).await;
+    assert_eq!(service.call(send(&app.access)).await.expect("an answer").status(), 200);
+    // Who is not signed in at all is told that.
+    expect_problem(&service.call(request("POST", &[])).await.expect("an answer"), 401, "token_missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_is_not_told_what_is_fresh_does_not_start() {
+    let stack = Stack::with_database(&[]).await;
+    let platform = platform_without(&stack, "FRESH_AUTHENTICATION");
+    // Who does not ask for it need not have it.
+    let layer = SessionLayer::new(&platform).expect("settings");
+    let error = layer.fresh().err().expect("an error").to_string();
+    assert!(error.contains("FRESH_AUTHENTICATION"), "{error}");
 }

@@ -42,6 +42,9 @@ pub enum CallerError {
     /// generation, is to be ended.
     #[error("the access token was used elsewhere")]
     Reused(Generation),
+    /// The user is signed in, and proved who they are too long ago for this.
+    #[error("the authentication is not fresh")]
+    ReauthenticationRequired,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,6 +58,8 @@ impl From<CallerError> for Problem {
             CallerError::Reused(_) => Code::TokenReused,
             CallerError::Token(AccessError::Keys(error)) => return error.into(),
             CallerError::Token(error) => return Self::from(error).with_bearer_challenge(),
+            // No 401, which clients answer by refreshing.
+            CallerError::ReauthenticationRequired => return Self::new(Code::ReauthenticationRequired),
             CallerError::Store(error) => return error.into(),
         };
         Self::new(code).with_bearer_challenge()
@@ -65,6 +70,12 @@ impl Caller {
     /// Whom a request is from that came through a [`SessionLayer`](super::SessionLayer); without one, nobody.
     pub fn of_request(request: &Request) -> Result<&Self, CallerError> {
         request.extensions().get().ok_or(CallerError::Missing)
+    }
+
+    /// Lets through who proved who they are not longer than `window` seconds ago, for routes of which only some requests
+    /// want that; the others have [`SessionLayer::fresh`](super::SessionLayer::fresh).
+    pub const fn require_fresh(&self, window: u64, now: Timestamp) -> Result<(), CallerError> {
+        if self.session.is_fresh(window, now) { Ok(()) } else { Err(CallerError::ReauthenticationRequired) }
     }
 
     /// Verifies the access token of a request, and that its session lives and is not past it: one round trip.

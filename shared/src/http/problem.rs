@@ -84,6 +84,8 @@ codes! {
     SessionEnded = "session_ended", UNAUTHORIZED, "The session has ended";
     /// A link or code that is wrong, used up or too old.
     InvalidVerification = "invalid_verification", BAD_REQUEST, "The link or code is not valid";
+    /// The user proved who they are too long ago for this: they have to prove it again (`POST /reauthenticate`).
+    ReauthenticationRequired = "reauthentication_required", FORBIDDEN, "Who signed in has to prove again who they are";
     /// A request from a page that may not make it.
     CsrfRejected = "csrf_rejected", FORBIDDEN, "The request's origin is not allowed";
     /// Too many, too soon.
@@ -383,6 +385,6 @@ mod tests {
     #[test]
     fn every_code_is_spelled_once() {
         let names: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(names.len(), 21);
+        assert_eq!(names.len(), 22);
     }
 }

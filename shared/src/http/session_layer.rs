@@ -22,7 +22,7 @@ use super::credentials::Inbound;
 use super::renewal::{Extension, Renewer};
 use super::{Problem, Response};
 use crate::clock::{Clock, Timestamp};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Environment};
 use crate::runtime::Platform;
 use crate::session::Kind;
 use crate::store::Store;
@@ -33,18 +33,33 @@ use crate::token::{KeyRing, KeyUse};
 /// The wrapped function needs what `MeFunction` has in `template.yaml`: its policies and environment, and
 /// `Authorizer: NONE` at its routes.
 #[derive(Clone)]
-pub struct SessionLayer(Arc<Authenticator>);
+pub struct SessionLayer {
+    authenticator: Arc<Authenticator>,
+    environment: Environment,
+    /// The seconds that [`fresh`](Self::fresh) asks for.
+    fresh_within: Option<u64>,
+}
 
 impl SessionLayer {
     /// Takes what it needs from the platform.
     pub fn new(platform: &Platform) -> Result<Self, ConfigError> {
-        Ok(Self(Arc::new(Authenticator {
+        let authenticator = Authenticator {
             context: HttpContext::from_env(&platform.environment)?,
             keys: platform.keys(&[KeyUse::Public]),
             store: platform.store(),
             renewer: Renewer::new(platform)?,
             clock: platform.clock.clone(),
-        })))
+        };
+        let environment = platform.environment.clone();
+        Ok(Self { authenticator: Arc::new(authenticator), environment, fresh_within: None })
+    }
+
+    /// Lets through only who proved lately who they are: within `FRESH_AUTHENTICATION` seconds, which the function's
+    /// environment has to hold. Anyone else who is signed in is answered `403 reauthentication_required`, and asks
+    /// `POST /reauthenticate` for a session that is fresh.
+    pub fn fresh(self) -> Result<Self, ConfigError> {
+        let fresh_within = Some(self.environment.fresh_authentication()?);
+        Ok(Self { fresh_within, ..self })
     }
 }
 
@@ -52,7 +67,7 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> SessionService<S> {
-        SessionService { authenticator: Arc::clone(&self.0), inner }
+        SessionService { authenticator: Arc::clone(&self.authenticator), fresh_within: self.fresh_within, inner }
     }
 }
 
@@ -60,6 +75,7 @@ impl<S> Layer<S> for SessionLayer {
 #[derive(Clone)]
 pub struct SessionService<S> {
     authenticator: Arc<Authenticator>,
+    fresh_within: Option<u64>,
     inner: S,
 }
 
@@ -81,6 +97,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let mut inner = self.inner.clone();
         let authenticator = Arc::clone(&self.authenticator);
+        let fresh_within = self.fresh_within;
         let span = authenticator.context.span(&request);
         let answer = async move {
             let Authenticator { context, clock, .. } = &*authenticator;
@@ -96,7 +113,12 @@ where
             let mut response = match authenticated {
                 Ok((caller, extension)) => {
                     request.extensions_mut().insert(caller.clone());
-                    let mut response = match call(&mut inner, request).await {
+                    let may_pass = fresh_within.map_or(Ok(()), |window| caller.require_fresh(window, now));
+                    let answer = match may_pass {
+                        Ok(()) => call(&mut inner, request).await,
+                        Err(error) => Err(error.into()),
+                    };
+                    let mut response = match answer {
                         Ok(answer) => answer.into_response().await,
                         Err(problem) => context.problem_response(problem, Some(&inbound), &id),
                     };

@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
     use crate::account::{Epoch, UserId};
-    use crate::session::{Lifetimes, SessionId};
+    use crate::session::{AuthenticationMethods, Lifetimes, SessionId};
 
     const START: Timestamp = Timestamp::from_unix(1_000_000);
 
@@ -72,6 +72,8 @@ mod tests {
             epoch: Epoch::FIRST,
             // Neither of these decides anything: sliding renewal moves the second.
             created_at: Timestamp::from_unix(900_000),
+            authenticated_at: Timestamp::from_unix(900_000),
+            methods: AuthenticationMethods::PASSWORD,
             rotated_at: START,
             used_at: START.plus(50),
             idle_expires_at: START.plus(lifetimes.of(kind).idle),

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::account::{Epoch, UserId};
-    use crate::session::SessionId;
+    use crate::session::{AuthenticationMethods, SessionId};
 
     const LIFETIMES: Lifetimes = Lifetimes::DEFAULTS;
     const START: Timestamp = Timestamp::from_unix(1_000_000);
@@ -143,6 +143,8 @@ mod tests {
             generation: Generation::from_number(10),
             epoch: Epoch::FIRST,
             created_at: START,
+            authenticated_at: START,
+            methods: AuthenticationMethods::PASSWORD,
             rotated_at: START,
             used_at: START,
             idle_expires_at: START.plus(lifetimes.idle),
@@ -170,6 +172,8 @@ mod tests {
                 (after.id, after.created_at, after.expires_at),
                 (before.id, before.created_at, before.expires_at)
             );
+            // To refresh is no proof of who one is.
+            assert_eq!((after.authenticated_at, after.methods), (before.authenticated_at, before.methods));
         }
     }
 

@@ -6,11 +6,13 @@
 mod access;
 mod kind;
 mod machine;
+mod methods;
 mod retry_key;
 
 pub use access::{AccessDecision, IN_FLIGHT_WINDOW};
 pub use kind::{Client, Kind, KindLifetimes, Lifetimes};
 pub use machine::{DUPLICATE_WINDOW, Decision, Presented, REMEMBERED_KEYS};
+pub use methods::{AuthenticationMethod, AuthenticationMethods};
 pub use retry_key::{InvalidRetryKey, RetryKey};
 
 use crate::account::{Epoch, Status, User, UserId, random_id};
@@ -70,6 +72,11 @@ pub struct Session {
     pub epoch: Epoch,
     /// When it began.
     pub created_at: Timestamp,
+    /// When its user last proved who they are. Neither a refresh nor an extension is such a proof; to be asked again makes
+    /// a new session.
+    pub authenticated_at: Timestamp,
+    /// How they proved it.
+    pub methods: AuthenticationMethods,
     /// When it was last rotated, or began.
     pub rotated_at: Timestamp,
     /// When it was last rotated or extended, or began.
@@ -85,8 +92,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new session of `user`.
-    pub fn start(user: &User, kind: Kind, device: &str, lifetimes: &Lifetimes, now: Timestamp) -> Self {
+    /// A new session of `user`, who has just proved by `methods` who they are.
+    pub fn start(
+        user: &User,
+        kind: Kind,
+        methods: AuthenticationMethods,
+        device: &str,
+        lifetimes: &Lifetimes,
+        now: Timestamp,
+    ) -> Self {
         let lifetimes = lifetimes.of(kind);
         let expires_at = now.plus(lifetimes.absolute);
         Self {
@@ -96,6 +110,8 @@ impl Session {
             generation: Generation::FIRST,
             epoch: user.epoch,
             created_at: now,
+            authenticated_at: now,
+            methods,
             rotated_at: now,
             used_at: now,
             idle_expires_at: now.plus(lifetimes.idle).min(expires_at),
@@ -124,6 +140,11 @@ impl Session {
     /// Whether it is a session of `user` as the user is now: of the same epoch, and the user enabled.
     pub fn belongs_to(&self, user: &User) -> bool {
         self.user_id == user.id && self.epoch == user.epoch && user.status == Status::Enabled
+    }
+
+    /// Whether its user proved who they are not longer than `window` seconds ago.
+    pub const fn is_fresh(&self, window: u64, now: Timestamp) -> bool {
+        now.seconds_since(self.authenticated_at) <= window
     }
 
     /// Seconds that an access token issued at `now` lives: never past the session's own end.
@@ -179,7 +200,8 @@ mod tests {
             created_at: Timestamp::from_unix(0),
         };
         let at = |seconds: u64| Timestamp::from_unix(1_000_000 + seconds);
-        let start = |kind, seconds| Session::start(&user, kind, "", &LIFETIMES, at(seconds));
+        let start =
+            |kind, seconds| Session::start(&user, kind, AuthenticationMethods::PASSWORD, "", &LIFETIMES, at(seconds));
         let app = [start(Kind::App, 0), start(Kind::App, 10), start(Kind::App, 20)];
         let idle = start(Kind::Browser, 5);
         let sessions = || app.iter().cloned().chain([idle.clone()]).collect::<Vec<_>>();

@@ -8,7 +8,9 @@ use super::{Store, StoreError, WRITTEN_BY, call_mark, failed_condition, number, 
 use crate::account::{Epoch, UserId};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
-use crate::session::{Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef};
+use crate::session::{
+    AuthenticationMethods, Generation, Kind, Lifetimes, Presented, RetryKey, Session, SessionId, SessionRef,
+};
 
 /// What became of an attempt to rotate.
 #[derive(Debug)]
@@ -217,6 +219,8 @@ pub(super) fn to_item(session: &Session) -> Item {
         .with_number("generation", session.generation.number())
         .with_number("epoch", session.epoch.number())
         .with_time("created_at", session.created_at)
+        .with_time("authenticated_at", session.authenticated_at)
+        .with_text("methods", session.methods.to_text())
         .with_time("rotated_at", session.rotated_at)
         .with_time("used_at", session.used_at)
         .with_time("idle_expires_at", session.idle_expires_at)
@@ -229,17 +233,21 @@ pub(super) fn to_item(session: &Session) -> Item {
 }
 
 /// Reads a session. The idle expiry in the table may lie past the absolute one, since an update cannot compare the
-/// two; in the program it never does.
+/// two; in the program it never does. Sessions of before there was fresh authentication began with a password.
 pub(super) fn from_item(item: &Item) -> Result<Session, StoreError> {
     let key = |name| item.text(name).map(RetryKey::from_text);
     let expires_at = item.time("expires_at")?;
+    let created_at = item.time("created_at")?;
+    let methods = item.find_text("methods").map(|_| item.parsed("methods", AuthenticationMethods::parse));
     Ok(Session {
         id: item.parsed("sk", SessionId::parse)?,
         user_id: item.parsed("pk", |pk| UserId::parse(pk.strip_prefix("SESSIONS#")?))?,
         kind: item.parsed("kind", Kind::parse)?,
         generation: item.number("generation").map(Generation::from_number)?,
         epoch: item.number("epoch").map(Epoch::from_number)?,
-        created_at: item.time("created_at")?,
+        created_at,
+        authenticated_at: item.find_time("authenticated_at")?.unwrap_or(created_at),
+        methods: methods.transpose()?.unwrap_or(AuthenticationMethods::PASSWORD),
         rotated_at: item.time("rotated_at")?,
         used_at: item.time("used_at")?,
         idle_expires_at: item.time("idle_expires_at")?.min(expires_at),

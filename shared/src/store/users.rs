@@ -12,9 +12,11 @@ use crate::session::{Session, SessionRef};
 /// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
 const WITHOUT_PASSWORD: [&str; 8] = ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at"];
 /// What a session has beside these.
-const OF_SESSIONS: [&str; 10] = [
+const OF_SESSIONS: [&str; 12] = [
     "kind",
     "generation",
+    "authenticated_at",
+    "methods",
     "rotated_at",
     "used_at",
     "idle_expires_at",

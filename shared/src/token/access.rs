@@ -8,7 +8,7 @@ use super::keys::{self, KeyError, KeyRing, PublicKey};
 use crate::account::{User, UserId};
 use crate::clock::Timestamp;
 use crate::http::origin::ApiUrl;
-use crate::session::{Generation, Kind, Lifetimes, Presented, Session, SessionId, SessionRef};
+use crate::session::{AuthenticationMethod, Generation, Kind, Lifetimes, Presented, Session, SessionId, SessionRef};
 use crate::telemetry::{Credential, SecurityEvent};
 
 const TYP: &str = "at+jwt";
@@ -25,6 +25,11 @@ struct Claims {
     kind: String,
     iat: u64,
     exp: u64,
+    /// As `amr`, not in tokens that were issued before there was fresh authentication.
+    #[serde(default)]
+    auth_time: Option<u64>,
+    #[serde(default)]
+    amr: Vec<String>,
     username: String,
 }
 
@@ -45,6 +50,8 @@ pub struct AccessClaims {
     pub issued_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// When the user last proved who they are; `None` in tokens that were issued before they said so.
+    pub authenticated_at: Option<Timestamp>,
     /// Who issued it, and for whom: the API's URL.
     pub issuer: String,
 }
@@ -106,6 +113,8 @@ impl KeyRing {
             kind: session.kind.as_str().to_owned(),
             iat: now.unix(),
             exp: now.plus(expires_in).unix(),
+            auth_time: Some(session.authenticated_at.unix()),
+            amr: session.methods.iter().map(|method| method.as_str().to_owned()).collect(),
             username: user.username.as_str().to_owned(),
         };
         let token = jws::sign(&key, TYP, &claims).map_err(keys::log_failure)?;
@@ -137,7 +146,7 @@ impl KeyRing {
 
 fn read(compact: &Compact<'_>, key: &PublicKey) -> Option<AccessClaims> {
     let claims: Claims = serde_json::from_slice(&compact.verify(key, Some(TYP))?).ok()?;
-    if claims.iss != claims.aud {
+    if claims.iss != claims.aud || claims.amr.iter().any(|name| AuthenticationMethod::parse(name).is_none()) {
         return None;
     }
     Some(AccessClaims {
@@ -148,6 +157,7 @@ fn read(compact: &Compact<'_>, key: &PublicKey) -> Option<AccessClaims> {
         kind: Kind::parse(&claims.kind)?,
         issued_at: Timestamp::from_unix(claims.iat),
         expires_at: Timestamp::from_unix(claims.exp),
+        authenticated_at: claims.auth_time.map(Timestamp::from_unix),
         issuer: claims.iss,
     })
 }
