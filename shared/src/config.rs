@@ -171,6 +171,11 @@ impl Environment {
         self.seconds("FRESH_AUTHENTICATION")
     }
 
+    /// `NEW_DEVICE_NOTICE`: whether the owner is told of a sign-in on a device not seen before.
+    pub fn new_device_notice(&self) -> Result<bool, ConfigError> {
+        self.parsed("NEW_DEVICE_NOTICE", |text| text.parse().ok())
+    }
+
     /// `LOG_CLIENT_ADDRESS`: whether log lines hold the source address and the user agent of their request.
     pub fn log_client_address(&self) -> Result<bool, ConfigError> {
         self.parsed("LOG_CLIENT_ADDRESS", |text| text.parse().ok())
@@ -312,7 +317,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 27] = [
+    const VARS: [(&str, &str); 28] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -340,6 +345,7 @@ mod tests {
         ("RENEW_FUNCTION", "renew"),
         ("OUTBOX_FUNCTION", "outbox"),
         ("EVENT_BUS_NAME", "default"),
+        ("NEW_DEVICE_NOTICE", "true"),
     ];
 
     /// Reads every setting that there is, with one variable replaced or taken away.
@@ -366,6 +372,7 @@ mod tests {
         environment.renew_function()?;
         environment.outbox_function()?;
         environment.event_bus_name()?;
+        environment.new_device_notice()?;
         Ok((environment.api()?, environment.lifetimes()?))
     }
 

@@ -40,7 +40,7 @@ use shared::prelude::*;
 use shared::session::{AuthenticationMethod, AuthenticationMethods, Client, Generation, Kind, Session, SessionRef};
 use shared::store::{AccountError, NewAccount};
 use shared::telemetry::{SecurityEvent, SignInMethod};
-use shared::token::KeyRing;
+use shared::token::{DeviceEpoch, KeyRing};
 use url::Url;
 
 use page::{Page, PageProblem, PageState};
@@ -60,7 +60,7 @@ pub struct Deps {
 /// The function, ready to answer.
 pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let environment = &platform.environment;
-    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing])?;
+    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing, KeyUse::Device])?;
     let deps = Deps {
         store: platform.store(),
         hasher: platform.hasher(),
@@ -331,7 +331,8 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
             deps.store.delete_session(other).await?;
         }
     }
-    Ok(deps.issuer.session_response(status, &user, &session, inbound, now).await?)
+    let device = deps.keys.issue_device(user.id, DeviceEpoch::default(), now).await?;
+    Ok(deps.issuer.sign_in_response(status, &user, &session, device, inbound, now).await?)
 }
 
 /// The mail's code was read, by the device that signed up. The guess is spent before it is compared.

@@ -32,6 +32,8 @@ const SIGNUP: Budget = Budget { round_trips: 2, write_units: 1.0, read_units: 2.
 const VERIFY_BY_CODE: Budget = Budget { round_trips: 2, write_units: 11.0, read_units: 1.0 };
 const VERIFY: Budget = Budget { round_trips: 2, write_units: 10.0, read_units: 1.0 };
 const LOGIN: Budget = Budget { round_trips: 3, write_units: 1.0, read_units: 3.0 };
+/// The session and the notice are one transaction.
+const LOGIN_ON_A_NEW_DEVICE: Budget = Budget { round_trips: 3, write_units: 4.0, read_units: 3.0 };
 const REFRESH: Budget = Budget { round_trips: 1, write_units: 1.0, read_units: 1.0 };
 const LOGOUT: Budget = Budget { round_trips: 1, write_units: 1.0, read_units: 0.0 };
 const ME: Budget = Budget { round_trips: 1, write_units: 0.0, read_units: 2.0 };
@@ -95,7 +97,7 @@ async fn a_taken_address_costs_what_a_free_one_costs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logging_in() {
-    let (stack, alice) = warm(&[]).await;
+    let (stack, alice) = warm(&[("NewDeviceNotice", "false")]).await;
     let client = stack.client();
     let by_address = json!({"email": alice.email, "password": alice.password, "client": "app"});
     for body in [alice.login("app"), alice.login("browser"), alice.remembered(), by_address] {
@@ -106,6 +108,16 @@ async fn logging_in() {
         stack.app(&alice).await;
     }
     stack.within("login", &LOGIN, 200, client.post("/login").json(alice.login("app"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_in_on_a_device_not_seen_before() {
+    let (stack, alice) = warm(&[]).await;
+    let call = stack.client().post("/login").json(alice.login("app"));
+    let device = stack.within("login", &LOGIN_ON_A_NEW_DEVICE, 200, call).await.json()["device"].clone();
+    let mut known = alice.login("app");
+    known["device"] = device;
+    stack.within("login", &LOGIN, 200, stack.client().post("/login").json(known)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,7 @@ async fn plain_names_on_http() {
         written(&answer),
         [
             "access: set; HttpOnly; Max-Age=1800; Path=/; SameSite=Lax",
+            "device: set; HttpOnly; Max-Age=34560000; Path=/; SameSite=Lax",
             "refresh: gone; HttpOnly; Max-Age=0; Path=/; SameSite=Strict",
             "signup: gone; HttpOnly; Max-Age=0; Path=/; SameSite=Lax",
             "username: set; Max-Age=1800; Path=/; SameSite=Lax",
@@ -39,6 +40,7 @@ async fn plain_names_on_http() {
         written(&answer),
         [
             "access: set; HttpOnly; Max-Age=900; Path=/; SameSite=Lax",
+            "device: set; HttpOnly; Max-Age=34560000; Path=/; SameSite=Lax",
             "refresh: set; HttpOnly; Max-Age=2592000; Path=/; SameSite=Strict",
             "signup: gone; HttpOnly; Max-Age=0; Path=/; SameSite=Lax",
             "username: set; Max-Age=2592000; Path=/; SameSite=Lax",
@@ -60,6 +62,7 @@ async fn host_prefix_and_secure_on_https() {
         written(&answer),
         [
             "__Host-access: set; HttpOnly; Max-Age=900; Path=/; SameSite=Lax; Secure",
+            "__Host-device: set; HttpOnly; Max-Age=34560000; Path=/; SameSite=Lax; Secure",
             "__Host-refresh: set; HttpOnly; Max-Age=2592000; Path=/; SameSite=Strict; Secure",
             "__Host-signup: gone; HttpOnly; Max-Age=0; Path=/; SameSite=Lax; Secure",
             "username: set; Max-Age=2592000; Path=/; SameSite=Lax; Secure",

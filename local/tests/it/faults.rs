@@ -229,7 +229,7 @@ async fn a_reuse_that_cannot_be_recorded_is_not_declared() {
     let stack = Stack::with_proxy(&[]).await;
     let (_, first) = stack.person_with_session("alice").await;
     let second = AppSession::of(&stack.refresh(&first.refresh, None).await.expect(200));
-    stack.proxy().fail_all(&["DeleteItem"], Fault::Throttling);
+    stack.proxy().fail_all(&["TransactWriteItems"], Fault::Throttling);
     stack.refresh(&first.refresh, None).await.expect_problem(503, "unavailable");
     stack.proxy().heal();
     stack.refresh(&first.refresh, None).await.expect_problem(401, "token_reused");
@@ -358,7 +358,7 @@ async fn transaction_conflicts_are_retried() {
 #[tokio::test(flavor = "multi_thread")]
 async fn conflicts_of_single_writes_are_retried() {
     // What DynamoDB says to a plain write whose item a transaction holds.
-    let stack = Stack::with_proxy(&[]).await;
+    let stack = Stack::with_proxy(&[("NewDeviceNotice", "false")]).await;
     let alice = stack.person("alice").await;
     let mut app = stack.app(&alice).await;
     let met = || assert_eq!(stack.proxy().heal(), 0, "both conflicts were met");
@@ -454,7 +454,7 @@ async fn lost_answers_of_a_resend() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_answers_of_a_login() {
-    let stack = Stack::with_proxy(&[]).await;
+    let stack = Stack::with_proxy(&[("NewDeviceNotice", "false")]).await;
     let alice = stack.person("alice").await;
     stack.app(&alice).await;
     stack.proxy().fail("PutItem", Fault::LostAnswer, 1);

@@ -17,8 +17,10 @@ async fn an_app_gets_both_tokens() {
         ".session.id" => "[id]",
         ".token.access" => "[access]",
         ".token.refresh" => "[refresh]",
+        ".device" => "[device]",
     }, @r#"
     {
+      "device": "[device]",
       "session": {
         "created_at": "2100-01-01T01:00:00Z",
         "expires_at": "2100-06-30T01:00:00Z",

@@ -75,7 +75,7 @@ async fn the_condition_is_the_decision() {
                                 let now = START.plus(time);
                                 let presented =
                                     Presented { kind: presented_kind, generation: Generation::from_number(generation) };
-                                store.create_session(&before, &[]).await.expect("a session");
+                                store.create_session(&before, &[], &[]).await.expect("a session");
                                 let decision = before.refresh(presented, presented_key, &LIFETIMES, now);
                                 let rotation = store
                                     .rotate_session(before.reference(), presented, presented_key, &LIFETIMES, now)
@@ -116,7 +116,7 @@ async fn an_extension_needs_the_same_generation() {
     let stack = Stack::with_database(&[]).await;
     let store = store(&stack);
     let before = session(Kind::Browser, [None; 3], 0);
-    store.create_session(&before, &[]).await.expect("a session");
+    store.create_session(&before, &[], &[]).await.expect("a session");
     let now = START.plus(1000);
     assert!(store.extend_session(&before, now.plus(1800), now).await.expect("an answer"));
     let behind = Session { generation: Generation::from_number(9), ..before.clone() };

@@ -107,7 +107,7 @@ async fn what_passes_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mark_is_no_account() {
-    let stack = Stack::start().await;
+    let stack = Stack::with(&[("NewDeviceNotice", "false")]).await;
     let alice = Person::named("alice");
     let (signup_id, mail) = stack.sign_up(&alice).await;
     marked(&stack, bounce("Permanent", &alice.email)).await;

@@ -19,6 +19,7 @@ mod verify;
 
 mod cookies;
 mod csrf;
+mod device;
 mod flows;
 mod forged;
 mod fresh;

@@ -1,7 +1,7 @@
-//! The four cookies: `access`, `refresh` and `signup`, which no script can read, and `username`, which the app's page
+//! The cookies: `access`, `refresh`, `signup` and `device`, which no script can read, and `username`, which the app's page
 //! reads to greet.
 //!
-//! Where the API is https, the first three are `__Host-` cookies: bound to the host, so that no other subdomain can
+//! Where the API is https, the first four are `__Host-` cookies: bound to the host, so that no other subdomain can
 //! plant one. On http (the local stack) browsers refuse that prefix, and the names are bare.
 
 use cookie::time::Duration;
@@ -17,7 +17,7 @@ use crate::config::Api;
 /// Everything that is not unreserved (RFC 3986 §2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// One of the four.
+/// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CookieKind {
     /// The access token.
@@ -26,12 +26,15 @@ pub enum CookieKind {
     Refresh,
     /// The `signup_id` of the browser that signed up.
     Signup,
+    /// What tells which people have signed in on this browser before. It opens nothing, and a logout leaves it.
+    Device,
     /// The user's name, readable.
     Username,
 }
 
 impl CookieKind {
-    const ALL: [Self; 4] = [Self::Access, Self::Refresh, Self::Signup, Self::Username];
+    /// Those of a session or a sign-up.
+    const OF_SESSIONS: [Self; 4] = [Self::Access, Self::Refresh, Self::Signup, Self::Username];
 
     const fn name(self, is_https: bool) -> &'static str {
         match (self, is_https) {
@@ -41,6 +44,8 @@ impl CookieKind {
             (Self::Refresh, false) => "refresh",
             (Self::Signup, true) => "__Host-signup",
             (Self::Signup, false) => "signup",
+            (Self::Device, true) => "__Host-device",
+            (Self::Device, false) => "device",
             (Self::Username, _) => "username",
         }
     }
@@ -73,9 +78,9 @@ impl<'a> Cookies<'a> {
         self.append(response, kind, String::new(), 0);
     }
 
-    /// Has the browser forget all four.
+    /// Has the browser forget all of a session or a sign-up.
     pub fn clear_all(&self, response: &mut Response) {
-        for kind in CookieKind::ALL {
+        for kind in CookieKind::OF_SESSIONS {
             self.clear(response, kind);
         }
     }

@@ -23,6 +23,8 @@ pub struct Inbound {
     pub refresh_cookie: Option<String>,
     /// The cookie `signup`.
     pub signup_cookie: Option<String>,
+    /// The cookie `device`.
+    pub device_cookie: Option<String>,
     /// The token of `Authorization: Bearer`.
     pub bearer: Option<String>,
     /// The `User-Agent`.
@@ -50,6 +52,7 @@ impl Inbound {
             access_cookie: cookie(CookieKind::Access),
             refresh_cookie: cookie(CookieKind::Refresh),
             signup_cookie: cookie(CookieKind::Signup),
+            device_cookie: cookie(CookieKind::Device),
             bearer: std::str::from_utf8(bytes("authorization")).ok().and_then(bearer).map(str::to_owned),
             device: String::from_utf8_lossy(bytes("user-agent")).into_owned(),
             body_length: std::str::from_utf8(bytes("content-length")).ok().and_then(|n| n.parse().ok()).unwrap_or(0),
@@ -60,7 +63,10 @@ impl Inbound {
 
     /// Whether any cookie of ours came with it, so that a browser may have sent it on its own.
     pub const fn has_cookies(&self) -> bool {
-        self.access_cookie.is_some() || self.refresh_cookie.is_some() || self.signup_cookie.is_some()
+        self.access_cookie.is_some()
+            || self.refresh_cookie.is_some()
+            || self.signup_cookie.is_some()
+            || self.device_cookie.is_some()
     }
 
     /// The access token, from header or cookie; an error when both are there and differ, as nobody can say then whom

@@ -13,7 +13,7 @@ use crate::account::User;
 use crate::clock::Timestamp;
 use crate::config::Api;
 use crate::session::{Kind, Lifetimes, Session, SessionRef};
-use crate::token::{KeyError, KeyRing};
+use crate::token::{DeviceToken, DeviceTokens, KeyError, KeyRing};
 
 /// A user, as answers show it.
 #[derive(Debug, Serialize)]
@@ -95,7 +95,13 @@ pub struct SessionResponse<'a> {
     user: UserView<'a>,
     session: SessionView,
     token: TokenView,
+    /// What an app sends along when it signs in again, so that this device is known (not in answers of a refresh).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
 }
+
+/// Seconds that a browser keeps the cookie `device`: 400 days, the most that browsers allow.
+const DEVICE_COOKIE_LIFETIME: u64 = 400 * 86_400;
 
 /// Issues the tokens of a session.
 #[derive(Clone)]
@@ -116,13 +122,45 @@ impl Issuer {
         &self.lifetimes
     }
 
-    /// The answer to a sign-in or refresh. A browser's cookies are all set or cleared, so that two people on one
-    /// browser never mix; an app gets no cookies, and is rid of those it brought.
+    /// The answer to a sign-in, from a device that is known by `device` from now on.
+    pub async fn sign_in_response(
+        &self,
+        status: StatusCode,
+        user: &User,
+        session: &Session,
+        device: DeviceToken,
+        inbound: &Inbound,
+        now: Timestamp,
+    ) -> Result<Response, KeyError> {
+        if session.kind == Kind::App {
+            return self.respond(status, user, session, Some(device.expose()), inbound, now).await;
+        }
+        let mut response = self.session_response(status, user, session, inbound, now).await?;
+        let held = inbound.device_cookie.as_deref().map(DeviceTokens::parse).unwrap_or_default();
+        let cookies = Cookies::new(&self.api, &inbound.api_url);
+        cookies.set(&mut response, CookieKind::Device, &held.with(device).expose(), DEVICE_COOKIE_LIFETIME);
+        Ok(response)
+    }
+
+    /// The answer to a refresh, or to whatever else goes on with a session. A browser's cookies are all set or cleared, so
+    /// that two people on one browser never mix; an app gets no cookies, and is rid of those it brought.
     pub async fn session_response(
         &self,
         status: StatusCode,
         user: &User,
         session: &Session,
+        inbound: &Inbound,
+        now: Timestamp,
+    ) -> Result<Response, KeyError> {
+        self.respond(status, user, session, None, inbound, now).await
+    }
+
+    async fn respond(
+        &self,
+        status: StatusCode,
+        user: &User,
+        session: &Session,
+        device: Option<String>,
         inbound: &Inbound,
         now: Timestamp,
     ) -> Result<Response, KeyError> {
@@ -132,7 +170,8 @@ impl Issuer {
             Kind::Browser => None,
             Kind::Remembered | Kind::App => Some(self.keys.issue_refresh(session, now).await?),
         };
-        let answer = |token| SessionResponse { user: UserView::new(user), session: SessionView::new(session), token };
+        let (user_view, session_view) = (UserView::new(user), SessionView::new(session));
+        let answer = |token| SessionResponse { user: user_view, session: session_view, token, device };
         let cookies = Cookies::new(&self.api, &inbound.api_url);
         if session.kind == Kind::App {
             let mut response = json::response(status, &answer(TokenView { expires_in, access: Some(access), refresh }));

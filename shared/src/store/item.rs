@@ -159,6 +159,11 @@ impl Item {
         value.and_then(|digits| digits.parse().ok()).ok_or(StoreError::Corrupt { attribute: name })
     }
 
+    /// A number that may be missing.
+    pub(super) fn find_number<N: std::str::FromStr>(&self, name: &'static str) -> Result<Option<N>, StoreError> {
+        self.0.contains_key(name).then(|| self.number(name)).transpose()
+    }
+
     pub(super) fn time(&self, name: &'static str) -> Result<Timestamp, StoreError> {
         self.number(name).map(Timestamp::from_unix)
     }

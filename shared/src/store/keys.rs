@@ -18,6 +18,8 @@ use crate::token::{MacKey, MacKeyId, SealingKey, SigningAlgorithm};
 const MAC: &str = "MAC";
 /// When MAC keys are for use, and nothing of the keys: for whoever rotates them. Public halves say that of signing keys.
 const MAC_TIMES: &str = "MAC#TIMES";
+const DEVICE: &str = "DEVICE";
+const DEVICE_TIMES: &str = "DEVICE#TIMES";
 const OUTBOX: &str = "OUTBOX";
 const OUTBOX_TIMES: &str = "OUTBOX#TIMES";
 const PRIVATE: &str = "SIGNING#PRIVATE";
@@ -28,6 +30,8 @@ const PUBLIC: &str = "SIGNING#PUBLIC";
 pub struct Rings {
     /// All MAC keys.
     pub macs: Vec<Slotted<MacKey>>,
+    /// All keys of device tokens.
+    pub devices: Vec<Slotted<MacKey>>,
     /// All keys of the outbox.
     pub outbox: Vec<Slotted<SealingKey>>,
     /// All private halves of signing keys.
@@ -40,6 +44,7 @@ pub struct Rings {
 #[derive(Debug, Default)]
 pub struct KeyTimes {
     macs: Vec<Slotted<()>>,
+    devices: Vec<Slotted<()>>,
     outbox: Vec<Slotted<()>>,
     /// Of each signing key, with its algorithm.
     pub signing: Vec<Slotted<SigningAlgorithm>>,
@@ -50,6 +55,7 @@ impl KeyTimes {
     pub fn secrets(&self, ring: SecretRing) -> &[Slotted<()>] {
         match ring {
             SecretRing::Mac => &self.macs,
+            SecretRing::Device => &self.devices,
             SecretRing::Outbox => &self.outbox,
         }
     }
@@ -59,6 +65,7 @@ impl KeyTimes {
 const fn partitions(ring: SecretRing) -> [&'static str; 2] {
     match ring {
         SecretRing::Mac => [MAC_TIMES, MAC],
+        SecretRing::Device => [DEVICE_TIMES, DEVICE],
         SecretRing::Outbox => [OUTBOX_TIMES, OUTBOX],
     }
 }
@@ -68,6 +75,7 @@ impl Store {
     pub async fn find_rings(&self, uses: &[KeyUse]) -> Result<Rings, StoreError> {
         let partitions = uses.iter().map(|usage| match usage {
             KeyUse::Mac => MAC,
+            KeyUse::Device => DEVICE,
             KeyUse::Outbox => OUTBOX,
             KeyUse::Signing => PRIVATE,
             KeyUse::Public => PUBLIC,
@@ -77,6 +85,10 @@ impl Store {
             match item.text("pk")? {
                 MAC => {
                     rings.macs =
+                        slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
+                }
+                DEVICE => {
+                    rings.devices =
                         slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
                 }
                 OUTBOX => {
@@ -93,9 +105,10 @@ impl Store {
     /// When each key is for use, in one round trip that reads no secret.
     pub async fn find_key_times(&self) -> Result<KeyTimes, StoreError> {
         let mut times = KeyTimes::default();
-        for item in self.find_ring_items([MAC_TIMES, OUTBOX_TIMES, PUBLIC].into_iter()).await? {
+        for item in self.find_ring_items([MAC_TIMES, DEVICE_TIMES, OUTBOX_TIMES, PUBLIC].into_iter()).await? {
             match item.text("pk")? {
                 MAC_TIMES => times.macs = slots(item, |_| Ok(())),
+                DEVICE_TIMES => times.devices = slots(item, |_| Ok(())),
                 OUTBOX_TIMES => times.outbox = slots(item, |_| Ok(())),
                 _ => times.signing = slots(item, read_algorithm),
             }

@@ -48,10 +48,15 @@ impl Store {
         Ok(sessions)
     }
 
-    /// Stores a new session, and in the same transaction deletes those that it replaces.
-    pub async fn create_session(&self, session: &Session, replaced: &[SessionRef]) -> Result<(), StoreError> {
+    /// Stores a new session, and in the same transaction deletes those that it replaces and tells of it.
+    pub async fn create_session(
+        &self,
+        session: &Session,
+        replaced: &[SessionRef],
+        outbox: &[OutboxItem],
+    ) -> Result<(), StoreError> {
         let item = to_item(session).into_attributes();
-        if replaced.is_empty() {
+        if replaced.is_empty() && outbox.is_empty() {
             self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await?;
             return Ok(());
         }
@@ -62,6 +67,9 @@ impl Store {
             let delete =
                 Delete::builder().table_name(&self.table).set_key(Some(Key::session(*old).to_attributes())).build()?;
             transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
+        }
+        for put in self.outbox_puts(outbox)? {
+            transaction = transaction.transact_items(put);
         }
         transaction.send().await?;
         Ok(())

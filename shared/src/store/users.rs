@@ -8,6 +8,7 @@ use crate::account::{EmailAddress, Epoch, PasswordHash, Status, User, UserId, Us
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::session::{Session, SessionRef};
+use crate::token::DeviceEpoch;
 
 /// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
 const WITHOUT_PASSWORD: [&str; 8] = ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at"];
@@ -59,6 +60,8 @@ pub struct Account {
     pub password_hash: Option<PasswordHash>,
     /// The user's sessions, ended ones too as long as TTL has not deleted them.
     pub sessions: Vec<Session>,
+    /// How often the account has made its devices unknown.
+    pub devices: DeviceEpoch,
 }
 
 /// What is known of an address and a name that somebody wants.
@@ -163,22 +166,21 @@ impl Store {
     /// one.
     pub async fn find_account(&self, identifier: &Identifier) -> Result<Account, StoreError> {
         let user_id = self.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
-        let (found, sessions) = self.both(self.find_user_with_password(user_id), self.find_sessions(user_id)).await;
-        let (user, password_hash) = found?.unzip();
-        Ok(Account { user, password_hash, sessions: sessions? })
+        let key = Key::user(user_id);
+        let (found, sessions) = self.both(self.get(&key, None), self.find_sessions(user_id)).await;
+        let Some(item) = found? else { return Ok(Account { sessions: sessions?, ..Account::default() }) };
+        Ok(Account {
+            user: Some(from_item(&item)?),
+            password_hash: Some(PasswordHash::from_phc(item.text("password_hash")?.to_owned())),
+            sessions: sessions?,
+            devices: DeviceEpoch::from_number(item.find_number("devices")?.unwrap_or_default()),
+        })
     }
 
     /// A user.
     pub async fn find_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let item = self.get(&Key::user(id), Some(&WITHOUT_PASSWORD)).await?;
         item.as_ref().map(from_item).transpose()
-    }
-
-    /// A user together with the hash of the password.
-    pub async fn find_user_with_password(&self, id: UserId) -> Result<Option<(User, PasswordHash)>, StoreError> {
-        let item = self.get(&Key::user(id), None).await?;
-        let read = |item: Item| Ok((from_item(&item)?, PasswordHash::from_phc(item.text("password_hash")?.to_owned())));
-        item.map(read).transpose()
     }
 
     /// A session and its user, in one round trip.

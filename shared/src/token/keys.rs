@@ -304,6 +304,8 @@ fn newest_active<K>(keys: &[Slotted<Arc<K>>], now: Timestamp, fits: impl Fn(&K) 
 pub enum KeyUse {
     /// Secrets and refresh tokens.
     Mac,
+    /// Which devices are known.
+    Device,
     /// What waits in the outbox.
     Outbox,
     /// New access tokens.
@@ -317,13 +319,15 @@ pub enum KeyUse {
 pub enum SecretRing {
     /// Keys of MACs: secrets and refresh tokens.
     Mac,
+    /// Keys of device tokens' MACs.
+    Device,
     /// Keys that seal what waits in the outbox.
     Outbox,
 }
 
 impl SecretRing {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Mac, Self::Outbox];
+    pub const ALL: [Self; 3] = [Self::Mac, Self::Device, Self::Outbox];
 }
 
 /// What a search for a key brought.
@@ -341,6 +345,7 @@ pub struct KeyRing {
     /// What makes the first keys; `None` for whoever only verifies.
     rotate_keys: Option<Function>,
     macs: Cached<MacKey>,
+    devices: Cached<MacKey>,
     outbox: Cached<SealingKey>,
     signing: Cached<SigningKey>,
     public: Cached<PublicKey>,
@@ -350,9 +355,9 @@ impl KeyRing {
     /// A ring that has loaded nothing yet, signs with `algorithm`, if it signs at all, and has `rotate_keys` make the first
     /// keys.
     pub fn new(store: Arc<Store>, algorithm: Option<SigningAlgorithm>, rotate_keys: Option<Function>) -> Self {
-        let (macs, outbox) = (Cached::empty(), Cached::empty());
+        let (macs, devices, outbox) = (Cached::empty(), Cached::empty(), Cached::empty());
         let (signing, public) = (Cached::empty(), Cached::empty());
-        Self { store, algorithm, rotate_keys, macs, outbox, signing, public }
+        Self { store, algorithm, rotate_keys, macs, devices, outbox, signing, public }
     }
 
     /// Loads the keys of these uses, before anybody asks for them, in one round trip.
@@ -360,6 +365,9 @@ impl KeyRing {
         let rings = self.store.find_rings(uses).await?;
         if uses.contains(&KeyUse::Mac) {
             self.macs.put(rings.macs, now);
+        }
+        if uses.contains(&KeyUse::Device) {
+            self.devices.put(rings.devices, now);
         }
         if uses.contains(&KeyUse::Outbox) {
             self.outbox.put(rings.outbox, now);
@@ -376,6 +384,20 @@ impl KeyRing {
     /// The key for new MACs.
     pub async fn mac_key(&self, now: Timestamp) -> Result<Arc<MacKey>, KeyError> {
         self.newest_secret(&self.macs, KeyUse::Mac, now).await
+    }
+
+    /// The key of new device tokens.
+    pub(super) async fn device_key(&self, now: Timestamp) -> Result<Arc<MacKey>, KeyError> {
+        self.newest_secret(&self.devices, KeyUse::Device, now).await
+    }
+
+    /// The key of device tokens with this identifier; `None` when there is none.
+    pub(super) async fn device_key_with_id(
+        &self,
+        id: MacKeyId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<MacKey>>, KeyError> {
+        Ok(self.secret_with_id(&self.devices, KeyUse::Device, |key| key.id() == id, now).await?.key)
     }
 
     /// The key that seals what goes into the outbox.

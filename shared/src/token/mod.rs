@@ -8,6 +8,7 @@
 
 pub mod access;
 mod algorithm;
+pub mod device;
 mod jws;
 pub mod keys;
 mod mac;
@@ -17,6 +18,7 @@ mod seal;
 
 pub use access::{AccessClaims, AccessError};
 pub use algorithm::SigningAlgorithm;
+pub use device::{DeviceEpoch, DeviceToken, DeviceTokens};
 pub use keys::{KeyError, KeyRing, KeyUse};
 pub use mac::{Mac, MacKey, MacKeyId};
 pub use refresh::RefreshClaims;

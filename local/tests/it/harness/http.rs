@@ -80,7 +80,7 @@ impl Client {
         self.0.jar().iter().find(held).map(|cookie| cookie.value.clone())
     }
 
-    /// Names of the cookies that the browser still holds, sorted.
+    /// Names of the cookies that the browser still holds, sorted; `device`, which outlasts all, aside.
     pub(crate) fn cookie_names(&self) -> Vec<String> {
         let now = self.0.clock.now();
         let mut names: Vec<String> = self
@@ -89,6 +89,7 @@ impl Client {
             .iter()
             .filter(|cookie| cookie.expires_at.is_none_or(|end| now < end))
             .map(|cookie| cookie.name.clone())
+            .filter(|name| name != "device")
             .collect();
         names.sort();
         names
@@ -324,7 +325,9 @@ impl Answer {
     #[track_caller]
     pub(crate) fn expect_cookies(self, set: &[&str], cleared: &[&str]) -> Self {
         let names = |clears: bool| {
-            let cookies = self.cookies().into_iter().filter(|cookie| cookie.is_cleared() == clears);
+            let cookies = self.cookies().into_iter();
+            // `device`, which sign-ins set and nothing clears, is looked at where it matters.
+            let cookies = cookies.filter(|cookie| cookie.is_cleared() == clears && cookie.name != "device");
             sorted(cookies.map(|cookie| cookie.name))
         };
         let expected = |names: &[&str]| sorted(names.iter().map(|name| (*name).to_owned()));
