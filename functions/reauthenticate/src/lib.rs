@@ -3,7 +3,8 @@
 //! `POST /password/change` — who is signed in gives their password, and a new one.
 //!
 //! Success: `200`, a session response: a new session of the same kind and absolute end replaces the one that asked, so that
-//! a copy of its tokens is neither fresh nor good any more. With a new password all other sessions of the user end too.
+//! a copy of its tokens is neither fresh nor good any more. With a new password all other sessions of the user end too, and
+//! the user is told by mail, other systems by the event `password.changed`.
 //!
 //! With `Idempotency-Key` the same request may be repeated for ten minutes if its answer was lost: it is answered with
 //! tokens of the new session, while that has never been refreshed. Without a key the old session is over.
@@ -13,11 +14,13 @@
 //! `wrong_password` (the tenth in a row ends the session), `weak_password` (the new one, by the rules of sign-up; the old one
 //! stays), `csrf_rejected`, `unavailable`.
 //!
-//! Round trips: 2; 5 WRU (7 with a new password), 1 RRU. A wrong password: 1; 1 WRU, 1 RRU.
+//! Round trips: 2; 5 WRU (9 with a new password), 1 RRU. A wrong password: 1; 1 WRU, 1 RRU.
 
 use shared::account::{CandidatePassword, User};
 use shared::http::reauthentication::{Authenticated, PasswordRequest, Reauthenticator, Successor};
 use shared::http::session_response::Issuer;
+use shared::mail::Letter;
+use shared::outbox::{EventType, OutboxItem, QueuedMail};
 use shared::password_hasher::PasswordHasher;
 use shared::prelude::*;
 use shared::session::{AuthenticationMethods, Session};
@@ -109,7 +112,10 @@ async fn change(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
         };
     let next = User { epoch: user.epoch.next(), ..user.clone() };
     let new = successor(deps, &proof.caller.session, &next, inbound, now);
-    let change = PasswordChange { user, old: &proof.password_hash, new: &new_password, epoch: next.epoch };
+    let letter = Letter::PasswordChanged { username: user.username.as_str().to_owned() };
+    let notice = QueuedMail::new(user.email.clone(), user.locale, letter, now).from_device(&inbound.device);
+    let told = OutboxItem::mail(notice, now).with_event(EventType::PasswordChanged, user.id);
+    let change = PasswordChange { user, old: &proof.password_hash, new: &new_password, epoch: next.epoch, told: &told };
     answer(deps, inbound, &deps.reauthenticator.replace(&proof, new, Some(&change), now).await?, now).await
 }
 

@@ -220,3 +220,38 @@ async fn a_mark_of_before_opens_nothing_after_a_change() {
     reauthenticate(NEW).await.expect_problem(401, "session_ended");
     stack.me(&third.access).await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_and_other_systems_are_told_once() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    let app = stack.app(&alice).await;
+    let before = stack.mails().await.len();
+    let events = async || stack.client().get("/_local/events.json").send().await.expect(200).json();
+    let events_before = events().await.as_array().expect("events").len();
+    let key = retry_key();
+    let call = |password: &str, new: &str| {
+        let body = json!({"password": password, "new_password": new});
+        let call = stack.client().post("/password/change").header("user-agent", "ExampleApp/1.0 (iPhone; iOS 20.1)");
+        call.bearer(&app.access).json(body).retry_key(&key).send()
+    };
+    call("not the password", NEW).await.expect(403);
+    call(&alice.password, "short").await.expect(422);
+    assert_eq!(stack.mails().await.len(), before, "nothing happened");
+    for _ in 0..2 {
+        call(&alice.password, NEW).await.expect(200);
+    }
+    let mails = stack.mails().await;
+    assert_eq!(mails.len(), before + 1);
+    let mail = &mails[before];
+    assert_eq!(mail.to, alice.email);
+    assert!(mail.subject.contains("password") && mail.text.contains("alice"), "{}: {}", mail.subject, mail.text);
+    assert!(mail.text.contains("iPhone"), "{}", mail.text);
+    assert!(!mail.text.contains(NEW) && !mail.html.contains(NEW));
+    let events = events().await;
+    let new = &events.as_array().expect("events")[events_before..];
+    assert_eq!(new.len(), 1, "{events}");
+    assert_eq!((&new[0]["source"], &new[0]["detail-type"]), (&json!("latchkey"), &json!("password.changed")));
+    assert_eq!(new[0]["detail"]["user_id"], app.user_id.as_str());
+    assert!(!new[0].to_string().contains("alice"), "ids and times alone: {}", new[0]);
+}

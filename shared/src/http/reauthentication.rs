@@ -158,8 +158,7 @@ impl Reauthenticator {
                 Err(ReauthenticationError::WrongPassword)
             }
             Charged::Replaced(mark) => {
-                let (_, password_hash) = user.ok_or_else(|| ended(mark.session))?;
-                if self.is_right(asked.password_afterwards, &password_hash).await? {
+                if self.is_password_of(user, &mark, asked.password_afterwards).await? {
                     return Ok(Authenticated::Before(Box::new(self.first_answer(&mark, now).await?)));
                 }
                 SecurityEvent::WrongPassword { session: mark.session }.log();
@@ -237,6 +236,23 @@ impl Reauthenticator {
             SecurityEvent::TokenReused { session, kind, credential: Credential::Access }.log();
         }
         admitted
+    }
+
+    /// Whether a request that is repeated brings the password of a user who was read before its session's mark was found,
+    /// perhaps: before the request that left it had changed the password.
+    async fn is_password_of(
+        &self,
+        user: Option<(User, PasswordHash)>,
+        mark: &Replaced,
+        given: &CandidatePassword,
+    ) -> Result<bool, ReauthenticationError> {
+        let (_, read) = user.ok_or_else(|| ended(mark.session))?;
+        if self.is_right(given, &read).await? {
+            return Ok(true);
+        }
+        let user = self.store.find_user_with_password(mark.session.user_id).await?;
+        let (_, read_again) = user.ok_or_else(|| ended(mark.session))?;
+        Ok(read_again != read && self.is_right(given, &read_again).await?)
     }
 
     async fn is_right(&self, given: &CandidatePassword, stored: &PasswordHash) -> Result<bool, HashError> {

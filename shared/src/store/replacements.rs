@@ -11,6 +11,7 @@ use super::item::{Item, Key};
 use super::{Store, StoreError, number, sessions, string, users};
 use crate::account::{Epoch, PasswordHash, Status, User};
 use crate::clock::Timestamp;
+use crate::outbox::OutboxItem;
 use crate::session::{MAX_WRONG_PASSWORDS, Replaced, RetryKey, Session, SessionId, SessionRef};
 
 /// What a guess was charged to, before it is compared.
@@ -37,6 +38,8 @@ pub struct PasswordChange<'a> {
     pub new: &'a PasswordHash,
     /// The epoch of the sessions that begin with it; all before end.
     pub epoch: Epoch,
+    /// What is told of it.
+    pub told: &'a OutboxItem,
 }
 
 /// Why a session was not replaced.
@@ -154,6 +157,9 @@ impl Store {
         if let Some(change) = change {
             let update = self.change_password(change)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().update(update).build());
+            for put in self.outbox_puts(std::slice::from_ref(change.told))? {
+                transaction = transaction.transact_items(put);
+            }
         }
         let Err(error) = transaction.send().await else { return Ok(()) };
         match error.as_service_error() {
@@ -166,7 +172,7 @@ impl Store {
     }
 
     fn change_password(&self, change: &PasswordChange<'_>) -> Result<Update, StoreError> {
-        let PasswordChange { user, old, new, epoch } = change;
+        let PasswordChange { user, old, new, epoch, told: _ } = change;
         let update = Update::builder()
             .table_name(&self.table)
             .set_key(Some(Key::user(user.id).to_attributes()))
