@@ -301,16 +301,49 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             ..base("logIn", "Sessions", "POST", "/login")
         },
         Operation {
+            summary: "Give the password again",
+            description: "For routes that answer `reauthentication_required`: a new session, which is fresh, replaces the \
+                one that asked. With an `Idempotency-Key` the same request is answered the same for ten minutes, while the \
+                new session has never been refreshed.",
+            is_protected: true,
+            parameters: vec![idempotency_key()],
+            body: body(
+                schemas.add::<reauthenticate::ReauthenticateRequest>(),
+                true,
+                json!({ "password": { "value": { "password": "correct horse battery" } } }),
+            ),
+            answers: vec![session_response(StatusCode::OK, "The session that follows.")],
+            codes: vec![BODY, CALLER, &[Code::TokenReused, Code::WrongPassword, Code::CsrfRejected]],
+            ..base("reauthenticate", "Sessions", "POST", "/reauthenticate")
+        },
+        Operation {
+            summary: "Change the password",
+            description: "A new session replaces the one that asked, and all others of the user end. With an \
+                `Idempotency-Key` the same request is answered the same for ten minutes, while the new session has never \
+                been refreshed.",
+            is_protected: true,
+            parameters: vec![idempotency_key()],
+            body: body(
+                schemas.add::<reauthenticate::PasswordChangeRequest>(),
+                true,
+                json!({ "passwords": { "value": {
+                    "password": "correct horse battery", "new_password": "seven quiet llamas",
+                } } }),
+            ),
+            answers: vec![session_response(StatusCode::OK, "The session that follows.")],
+            codes: vec![
+                BODY,
+                CALLER,
+                &[Code::TokenReused, Code::WrongPassword, Code::WeakPassword, Code::CsrfRejected],
+            ],
+            ..base("changePassword", "Sessions", "POST", "/password/change")
+        },
+        Operation {
             summary: "Exchange a refresh credential for new tokens",
             description: "The credential is the body's `refresh` (apps), the refresh cookie (remembered browsers), or \
                 the unexpired access token (browsers). A fresh random `Idempotency-Key` for each refresh, sent again \
                 when the same refresh is repeated, makes a lost answer harmless.",
-            parameters: vec![json!({
-                "name": "Idempotency-Key", "in": "header", "required": false,
-                "description": "At least 128 random bits: a UUID, say.",
-                "schema": { "type": "string", "minLength": 22, "maxLength": 255, "pattern": "^[!-+\\--~]+$" },
-                "example": "0b4f6f0a-7d0e-4b7e-9d5c-6a2f3f1f9c1e",
-            })],
+            parameters: vec![idempotency_key()],
             body: body(
                 schemas.add::<refresh::RefreshRequest>(),
                 false,
@@ -393,6 +426,15 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     ]
 }
 
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "At least 128 random bits: a UUID, say.",
+        "schema": { "type": "string", "minLength": 22, "maxLength": 255, "pattern": "^[!-+\\--~]+$" },
+        "example": "0b4f6f0a-7d0e-4b7e-9d5c-6a2f3f1f9c1e",
+    })
+}
+
 fn parameter(name: &str, place: &str, required: bool, description: &str) -> Value {
     json!({
         "name": name, "in": place, "required": required, "description": description, "schema": { "type": "string" },
@@ -461,7 +503,7 @@ impl Operation {
         if self.is_protected && codes.contains(&Code::TokenMissing) {
             header("WWW-Authenticate", "`Bearer` (RFC 6750).");
         }
-        if codes.contains(&Code::TokenReused) {
+        if codes.contains(&Code::TokenReused) && !self.is_protected {
             header("Set-Cookie", "With `token_reused`: whoever brought cookies is rid of all four.");
         }
         response

@@ -2,22 +2,44 @@
 //!
 //! A property that is in neither list says nothing in its set-up, or is another scenario's.
 
+use std::fmt::Debug;
+use std::hash::Hash;
+
 use shared::session::Kind;
 use stateright::{Checker, Model};
 
 use crate::protocol::{Access, Protocol};
+use crate::replacement::{self, Replacement};
 use crate::world::{
     Action, COPIES_END, GRACE_ENDS, Keys, ONE_IS_CURRENT, REQUESTS_GO_ON, REVOKED_IS_DEAD, Rules, STAYS_SIGNED_IN,
     Setup, THEFT_ENDS, THEFT_SHOWS,
 };
 
+/// A set-up of a model, which can be asked to look at one property alone, and to end where that is violated.
+pub trait Bounded:
+    Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq + Send + Sync>
+    + Copy
+    + Send
+    + Sync
+{
+    /// The same, looking at this property alone.
+    #[must_use]
+    fn looking_at(&self, property: &'static str) -> Self;
+}
+
+impl Bounded for Setup {
+    fn looking_at(&self, property: &'static str) -> Self {
+        Self { only: Some(property), ..*self }
+    }
+}
+
 /// A set-up and what is claimed of it.
 #[derive(Clone, Debug)]
-pub struct Scenario {
+pub struct Scenario<S = Setup> {
     /// What it is about.
     pub name: &'static str,
     /// Who is there.
-    pub setup: Setup,
+    pub setup: S,
     /// Properties that hold in every state.
     pub holds: &'static [&'static str],
     /// Properties that some state violates, each with the length of its shortest counterexample.
@@ -26,25 +48,25 @@ pub struct Scenario {
 
 /// What a check found.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Outcome<A = Action> {
     /// The states that were visited, each counted once.
     pub states: usize,
     /// The steps of the longest of the shortest ways to a state.
     pub depth: usize,
     /// Violated properties, each with a shortest counterexample.
-    pub violations: Vec<(&'static str, Vec<Action>)>,
+    pub violations: Vec<(&'static str, Vec<A>)>,
 }
 
-impl Scenario {
+impl<S: Bounded + 'static> Scenario<S> {
     /// Explores every interleaving.
-    pub fn check(&self) -> Outcome {
+    pub fn check(&self) -> Outcome<S::Action> {
         let checker = self.setup.checker().threads(1).spawn_bfs().join();
         let mut violated: Vec<&'static str> = checker.discoveries().into_keys().collect();
         violated.sort_unstable();
         let violations = violated.into_iter().filter_map(|name| {
             // The checker tells of the last violation that it met. Looking for this one alone, it ends at the first, and
             // breadth first that is a shortest one.
-            let setup = Setup { only: Some(name), ..self.setup };
+            let setup = self.setup.looking_at(name);
             let path = setup.checker().threads(1).spawn_bfs().join().discovery(name)?;
             Some((name, path.into_actions()))
         });
@@ -52,7 +74,7 @@ impl Scenario {
     }
 
     /// What of the claims is not so.
-    pub fn contradictions(&self, outcome: &Outcome) -> Vec<String> {
+    pub fn contradictions(&self, outcome: &Outcome<S::Action>) -> Vec<String> {
         let found = |name: &str| outcome.violations.iter().find(|(violated, _)| *violated == name);
         let held = self.holds.iter().filter_map(|name| {
             let (_, path) = found(name)?;
@@ -366,6 +388,68 @@ pub fn readers(deep: bool) -> Vec<Scenario> {
             "no rule helps: a request that two rotations overtake",
             Setup { overtaken: true, uploads: 0, ..asking },
             &[(STAYS_SIGNED_IN, 7)],
+        ),
+    ]
+}
+
+/// A password given again, and a password changed (`docs/decisions/0021-replaced-sessions.md`): lost and repeated requests,
+/// sessions in flight, and a thief with a copied store.
+pub fn replacements(deep: bool) -> Vec<Scenario<replacement::Setup>> {
+    use replacement::{
+        BEFORE_IS_OVER, COPIES_ARE_NOT_FRESH, COPIES_END, NOTHING_HAPPENS, ONE_FOLLOWS, STAYS_SIGNED_IN, Setup,
+    };
+    let more = u8::from(deep);
+    let honest = |kind| Setup { losses: 2 + more, resends: 1 + more, ..Setup::honest(kind) };
+    let stolen = |kind| Setup { thief_tries: 2 + more, ..Setup::stolen(kind) };
+    let holds = |name, setup| Scenario {
+        name,
+        setup,
+        holds: &[STAYS_SIGNED_IN, BEFORE_IS_OVER, ONE_FOLLOWS, COPIES_END, COPIES_ARE_NOT_FRESH],
+        fails: &[(NOTHING_HAPPENS, 10)],
+    };
+    let fails = |name, replacement, setup, fails| Scenario {
+        name,
+        setup: Setup { replacement, ..setup },
+        holds: &[BEFORE_IS_OVER],
+        fails,
+    };
+    vec![
+        holds("the password again, and a new one, in an app", honest(Kind::App)),
+        holds("the password again, and a new one, in a browser", honest(Kind::Browser)),
+        holds("the password again, and a new one, in a remembered browser", honest(Kind::Remembered)),
+        holds("the same beside a thief, in an app", stolen(Kind::App)),
+        holds("the same beside a thief, in a browser", stolen(Kind::Browser)),
+        fails(
+            "broken: the session that asks becomes the fresh one",
+            Replacement::InPlace,
+            stolen(Kind::Browser),
+            &[(COPIES_ARE_NOT_FRESH, 6)],
+        ),
+        fails("broken: the key opens the mark", Replacement::KeyAlone, stolen(Kind::App), &[(COPIES_END, 6)]),
+        fails(
+            "broken: nothing is left of the old session",
+            Replacement::NoMark,
+            honest(Kind::App),
+            &[(STAYS_SIGNED_IN, 6)],
+        ),
+        fails(
+            "broken: the old session need not be there",
+            Replacement::Unconditional,
+            honest(Kind::App),
+            &[(ONE_FOLLOWS, 8)],
+        ),
+        fails("broken: a new password keeps the epoch", Replacement::EpochKept, honest(Kind::App), &[(ONE_FOLLOWS, 4)]),
+        fails(
+            "broken: a request that its copy overtakes looks once",
+            Replacement::NoSecondLook,
+            honest(Kind::App),
+            &[(STAYS_SIGNED_IN, 8)],
+        ),
+        fails(
+            "without: a page waits for what a killed one had under way",
+            Replacement::Latchkey,
+            Setup { waits_after_crash: false, ..honest(Kind::Browser) },
+            &[(STAYS_SIGNED_IN, 14)],
         ),
     ]
 }

@@ -2,12 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "how many states were visited is part of what a check says")]
 
-use model::scenarios::{self, Scenario};
+use model::scenarios::{self, Bounded, Scenario};
 use model::world::{Action, STAYS_SIGNED_IN, THEFT_ENDS};
 
 /// Checks scenarios, says how many states there were, and fails on whatever is not as claimed.
 #[track_caller]
-fn check(scenarios: Vec<Scenario>) {
+fn check<S: Bounded + 'static>(scenarios: Vec<Scenario<S>>) {
     assert!(!scenarios.is_empty());
     let mut contradictions = Vec::new();
     for scenario in scenarios {
@@ -52,6 +52,11 @@ fn what_others_publish() {
 #[test]
 fn who_reads_a_session_compares_generations() {
     check(scenarios::readers(false));
+}
+
+#[test]
+fn what_is_replaced_is_over_and_a_repeated_request_is_answered_as_the_first() {
+    check(scenarios::replacements(false));
 }
 
 /// The shortest counterexample of a scenario, as the steps that it takes.

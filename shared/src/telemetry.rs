@@ -81,6 +81,25 @@ pub enum SecurityEvent {
     },
     /// A stored key cannot be read, made or signed with.
     KeyFailed,
+    /// Who is signed in gave their password again, and this session followed theirs.
+    Reauthenticated {
+        /// The session that followed.
+        session: SessionRef,
+        /// Its kind.
+        kind: Kind,
+    },
+    /// Who is signed in changed their password; all sessions ended, and this one followed theirs.
+    PasswordChanged {
+        /// The session that followed.
+        session: SessionRef,
+        /// Its kind.
+        kind: Kind,
+    },
+    /// Who is signed in was asked for their password, and gave another.
+    WrongPassword {
+        /// The session.
+        session: SessionRef,
+    },
     /// Somebody signed in.
     SignedIn {
         /// The session that began.
@@ -139,6 +158,9 @@ impl SecurityEvent {
             Self::EndedSessionUsed { .. } => "ended_session_used",
             Self::UnknownKey { .. } => "unknown_key",
             Self::KeyFailed => "key_failed",
+            Self::Reauthenticated { .. } => "reauthenticated",
+            Self::PasswordChanged { .. } => "password_changed",
+            Self::WrongPassword { .. } => "wrong_password",
             Self::SignedIn { .. } => "signed_in",
             Self::SignInFailed { .. } => "sign_in_failed",
             Self::VerificationFailed => "verification_failed",
@@ -147,7 +169,7 @@ impl SecurityEvent {
         }
     }
 
-    /// Writes its line: a warning, but for a sign-in that succeeded.
+    /// Writes its line: a warning, but for what succeeded.
     pub fn log(self) {
         let (session, kind, credential) = match self {
             Self::TokenReused { session, kind, credential } => (Some(session), Some(kind), Some(credential)),
@@ -155,7 +177,10 @@ impl SecurityEvent {
             Self::RefreshRaced { session } => (Some(session), None, Some(Credential::Refresh)),
             Self::EndedSessionUsed { session, credential } => (Some(session), None, Some(credential)),
             Self::UnknownKey { credential } | Self::TokenForged { credential } => (None, None, Some(credential)),
-            Self::SignedIn { session, kind, .. } => (Some(session), Some(kind), None),
+            Self::SignedIn { session, kind, .. }
+            | Self::Reauthenticated { session, kind }
+            | Self::PasswordChanged { session, kind } => (Some(session), Some(kind), None),
+            Self::WrongPassword { session } => (Some(session), None, None),
             Self::KeyFailed | Self::SignInFailed { .. } | Self::VerificationFailed | Self::OriginRejected => {
                 (None, None, None)
             }
@@ -177,7 +202,7 @@ impl SecurityEvent {
                 )
             };
         }
-        if matches!(self, Self::SignedIn { .. }) {
+        if matches!(self, Self::SignedIn { .. } | Self::Reauthenticated { .. } | Self::PasswordChanged { .. }) {
             write_line!(info);
         } else {
             write_line!(warn);
@@ -267,6 +292,21 @@ mod tests {
                 SecurityEvent::SignedIn { session, kind: Kind::Browser, method: SignInMethod::Password },
                 json!({"level": "INFO", "security_event": "signed_in", "user_id": user_id, "session_id": session_id,
                     "session_kind": "browser", "method": "password"}),
+            ),
+            (
+                SecurityEvent::Reauthenticated { session, kind: Kind::App },
+                json!({"level": "INFO", "security_event": "reauthenticated", "user_id": user_id,
+                    "session_id": session_id, "session_kind": "app"}),
+            ),
+            (
+                SecurityEvent::PasswordChanged { session, kind: Kind::Remembered },
+                json!({"level": "INFO", "security_event": "password_changed", "user_id": user_id,
+                    "session_id": session_id, "session_kind": "remembered"}),
+            ),
+            (
+                SecurityEvent::WrongPassword { session },
+                json!({"level": "WARN", "security_event": "wrong_password", "user_id": user_id,
+                    "session_id": session_id}),
             ),
             (
                 SecurityEvent::SignInFailed { user_id: Some(session.user_id) },

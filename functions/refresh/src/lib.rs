@@ -15,7 +15,7 @@
 //! Round trips: 1; 1 WRU, 1 RRU (where a session is ended for reuse 2, and 4 WRU: its owner is told).
 
 use shared::account::User;
-use shared::http::header;
+use shared::http::idempotency_key;
 use shared::http::session_response::Issuer;
 use shared::outbox::OutboxItem;
 use shared::prelude::*;
@@ -97,13 +97,8 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     let RefreshRequest { refresh } = json::parse_or_default(&request)?;
     let now = deps.clock.now();
     let (session, presented) = credential(&deps, refresh.as_deref(), &inbound, now).await?;
-    let key = match request.headers().get("idempotency-key") {
-        Some(_) => {
-            let text = header(&request, "idempotency-key").ok_or(RefreshError::Key(InvalidRetryKey))?;
-            Some(RetryKey::parse(text, session.session_id).map_err(RefreshError::Key)?)
-        }
-        None => None,
-    };
+    let key = idempotency_key(&request).map_err(RefreshError::Key)?;
+    let key = key.map(|text| RetryKey::parse(text, session.session_id)).transpose().map_err(RefreshError::Key)?;
 
     let lifetimes = deps.issuer.lifetimes();
     let rotation = deps.store.rotate_session(session, presented, key, lifetimes, now);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::authorizer::with_ping;
 use crate::harness::{AppSession, Call, Person, Stack, retry_key};
+use crate::reauthenticate::Device;
 
 /// What a flow may cost.
 struct Budget {
@@ -36,6 +37,9 @@ const LOGIN: Budget = Budget { round_trips: 3, write_units: 1.0, read_units: 3.0
 const LOGIN_ON_A_NEW_DEVICE: Budget = Budget { round_trips: 3, write_units: 4.0, read_units: 3.0 };
 const REFRESH: Budget = Budget { round_trips: 1, write_units: 1.0, read_units: 1.0 };
 const LOGOUT: Budget = Budget { round_trips: 1, write_units: 1.0, read_units: 0.0 };
+const REAUTHENTICATE: Budget = Budget { round_trips: 2, write_units: 5.0, read_units: 1.0 };
+const CHANGE_PASSWORD: Budget = Budget { round_trips: 2, write_units: 9.0, read_units: 1.0 };
+const WRONG_PASSWORD: Budget = Budget { round_trips: 1, write_units: 1.0, read_units: 1.0 };
 const ME: Budget = Budget { round_trips: 1, write_units: 0.0, read_units: 2.0 };
 const NOTHING: Budget = Budget { round_trips: 0, write_units: 0.0, read_units: 0.0 };
 
@@ -168,6 +172,34 @@ async fn refreshing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn giving_the_password_again() {
+    let (stack, mut alice) = warm(&[]).await;
+    let app = stack.app(&alice).await;
+    let first = stack.client().post("/reauthenticate").bearer(&app.access).json(json!({"password": alice.password}));
+    first.send().await.expect(200);
+    for kind in Device::KINDS {
+        let mut device = Device::sign_in(&stack, &alice, kind).await;
+        let wrong = device.post("/reauthenticate", json!({"password": "not the password"}));
+        stack.within(&format!("a wrong password, {kind}"), &WRONG_PASSWORD, 403, wrong).await;
+        let (before, key) = (device.copy(), retry_key());
+        let again = json!({"password": alice.password});
+        let call = device.post("/reauthenticate", again.clone()).retry_key(&key);
+        let answer = stack.within(&format!("reauthentication, {kind}"), &REAUTHENTICATE, 200, call).await;
+        device.store(&answer);
+        // A repeated one reads the session that followed, and writes its guess alone.
+        let repeated = Budget { round_trips: 2, write_units: 1.0, read_units: 3.0 };
+        let call = before.post("/reauthenticate", again).retry_key(&key);
+        stack.within(&format!("a repeated reauthentication, {kind}"), &repeated, 200, call).await;
+
+        let new_password = format!("nine grey geese and a {kind}");
+        let body = json!({"password": alice.password, "new_password": new_password});
+        let call = device.post("/password/change", body);
+        stack.within(&format!("change of password, {kind}"), &CHANGE_PASSWORD, 200, call).await;
+        alice.password = new_password;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn logging_out() {
     let (stack, alice) = warm(&[]).await;
     let client = stack.client();
@@ -235,6 +267,10 @@ async fn everything(stack: &Stack, alice: &Person) {
     client.get("/.well-known/jwks.json").send().await.expect(200);
     let app = stack.app(alice).await;
     client.get("/sessions").bearer(&app.access).send().await.expect(200);
+    let call = client.post("/reauthenticate").bearer(&app.access).json(json!({"password": alice.password}));
+    let app = AppSession::of(&call.send().await.expect(200));
+    let body = json!({"password": alice.password, "new_password": "nine grey geese fly south"});
+    client.post("/password/change").bearer(&app.access).json(body).send().await.expect(200);
     stack.local.functions().invoke("rotate-keys", json!({"at_once": true})).await.expect("an answer");
 }
 

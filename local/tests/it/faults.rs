@@ -511,3 +511,71 @@ async fn lost_answers_of_a_logout() {
         stack.me(&again.access).await.expect(200);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn giving_the_password_again() {
+    let stack = Stack::with_proxy(&[]).await;
+    let client = stack.client();
+    let (mut alice, mut app) = stack.person_with_session("alice").await;
+    for (operations, fault) in [
+        (&EVERYTHING[..], Fault::Throttling),
+        (&EVERYTHING[..], Fault::ServerError),
+        (&["UpdateItem"][..], Fault::Throttling),
+        (&["GetItem"][..], Fault::Throttling),
+        (&["TransactWriteItems"][..], Fault::Throttling),
+        (&["TransactWriteItems"][..], Fault::Conflict),
+        // The session is replaced, and its answer cannot be given: the same key gets it.
+        (&["TransactWriteItems"][..], Fault::LostAnswer),
+    ] {
+        let new_password = format!("{}!", alice.password);
+        for (path, body) in [
+            ("/reauthenticate", json!({"password": alice.password})),
+            ("/password/change", json!({"password": alice.password, "new_password": new_password})),
+        ] {
+            let request = Request {
+                key: Some(retry_key()),
+                bearer: Some(app.access.clone()),
+                ..Request::new(&client, path, body)
+            };
+            let first = fails_and_recovers(&stack, operations, fault, &request, 200).await;
+            app = AppSession::of(&request.send().await.expect(200));
+            assert_eq!(first["session"]["id"], app.session_id.as_str());
+            stack.me(&app.access).await.expect(200);
+        }
+        alice.password = new_password;
+    }
+    stack.app(&alice).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_no_wrong_password() {
+    let stack = Stack::with_proxy(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let call = || stack.client().post("/reauthenticate").bearer(&app.access).json(json!({"password": alice.password}));
+    stack.proxy().fail_all(&["TransactWriteItems"], Fault::ServerError);
+    for _ in 0..12 {
+        call().send().await.expect_problem(503, "unavailable");
+    }
+    stack.proxy().heal();
+    call().send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answers_of_a_password_given_again() {
+    let stack = Stack::with_proxy(&[]).await;
+    let (alice, mut app) = stack.person_with_session("alice").await;
+    for path in ["/reauthenticate", "/password/change"] {
+        for operation in ["UpdateItem", "TransactWriteItems"] {
+            stack.proxy().fail(operation, Fault::LostAnswer, 1);
+            let mut body = json!({"password": alice.password});
+            if path == "/password/change" {
+                body["new_password"] = json!(alice.password);
+            }
+            // Without a key: the call repeats itself, and meets what it wrote.
+            let call = stack.client().post(path).bearer(&app.access).json(body);
+            app = AppSession::of(&call.send().await.expect(200));
+            assert_eq!(stack.proxy().heal(), 0, "{path}, {operation}");
+            stack.me(&app.access).await.expect(200);
+        }
+    }
+}

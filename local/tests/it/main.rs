@@ -11,6 +11,8 @@ mod logout;
 mod mail_events;
 mod me;
 mod outbox;
+mod password_change;
+mod reauthenticate;
 mod refresh;
 mod rotate_keys;
 mod sessions;

@@ -532,6 +532,32 @@ async fn sessions(iam: &Arc<Iam>) {
     browser.post("/refresh").send().await.expect(200);
     copied.get("/me").send().await.expect_problem(401, "token_reused");
 
+    // The password again: wrong, right, repeated, worn out; a new one, weak and good.
+    let (app, key) = (stack.app(&alice).await, retry_key());
+    let again = |access: &str, password: &str| {
+        let call = client.post("/reauthenticate").bearer(access).json(json!({"password": password}));
+        call.retry_key(&key).send()
+    };
+    again(&app.access, "wrong").await.expect(403);
+    let next = AppSession::of(&again(&app.access, &alice.password).await.expect(200));
+    again(&app.access, &alice.password).await.expect(200);
+    let change = |access: &str, new_password: &str| {
+        let body = json!({"password": alice.password, "new_password": new_password});
+        client.post("/password/change").bearer(access).json(body).send()
+    };
+    change(&next.access, "weak").await.expect(422);
+    let next = AppSession::of(&change(&next.access, "nine grey geese fly south").await.expect(200));
+    for _ in 0..10 {
+        again(&next.access, "wrong").await.expect(403);
+    }
+    again(&next.access, "wrong").await.expect(401);
+    let alice = Person { password: "nine grey geese fly south".to_owned(), ..alice };
+    let browser = stack.signed_in(&alice).await;
+    let copied = browser.copy();
+    browser.post("/refresh").send().await.expect(200);
+    browser.post("/refresh").send().await.expect(200);
+    copied.post("/reauthenticate").json(json!({"password": alice.password})).send().await.expect(401);
+
     let (app, other) = (stack.app(&alice).await, stack.app(&alice).await);
     let browser = stack.remembered(&alice).await;
     browser.post("/logout").send().await.expect(204);

@@ -21,6 +21,12 @@ impl Epoch {
     pub const fn number(self) -> u64 {
         self.0
     }
+
+    /// The one after it, in which no session of this one lives.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// Whether a user may have sessions.

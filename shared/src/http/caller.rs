@@ -88,10 +88,20 @@ impl Caller {
         let token = inbound.access_token()?.ok_or(CallerError::Missing)?;
         let token = keys.verify_access(token, &inbound.api_url, now).await?.unexpired(now)?;
         let (session, user) = store.find_session_and_user(token.session()).await?;
-        let found = session.zip(user).filter(|(session, user)| session.belongs_to(user));
-        let decision = found.as_ref().map_or(AccessDecision::Ended, |(session, _)| {
-            session.access(token.presented(), inbound.may_be_slow(), now)
-        });
+        Self::admit(token, session.zip(user), inbound.may_be_slow(), now)
+    }
+
+    /// Whom a genuine, unexpired token brings, whose session and user were read.
+    pub(crate) fn admit(
+        token: AccessClaims,
+        found: Option<(Session, User)>,
+        may_be_slow: bool,
+        now: Timestamp,
+    ) -> Result<Self, CallerError> {
+        let found = found.filter(|(session, user)| session.belongs_to(user));
+        let decision = found
+            .as_ref()
+            .map_or(AccessDecision::Ended, |(session, _)| session.access(token.presented(), may_be_slow, now));
         match (decision, found) {
             (AccessDecision::Accept, Some((session, user))) => Ok(Self { user, session, token }),
             (AccessDecision::AcceptStale, Some((session, user))) => {

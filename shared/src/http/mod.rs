@@ -4,6 +4,7 @@
 //! - [`origin`]: where the API is, and who may call it; [`csrf`]: the check of every unsafe request;
 //! - [`context`]: what every request meets before and after its handler;
 //! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
+//! - [`reauthentication`]: the password of who is signed in, asked again;
 //! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
 //! - [`session_response`]: what a sign-in answers; [`renewal`]: what keeps a browser session alive.
 
@@ -15,6 +16,7 @@ pub mod csrf;
 pub mod json;
 pub mod origin;
 pub mod problem;
+pub mod reauthentication;
 pub mod renewal;
 pub mod session_layer;
 pub mod session_response;
@@ -23,6 +25,8 @@ pub use problem::{Code, Problem};
 pub use session_layer::SessionLayer;
 
 use lambda_http::http;
+
+use crate::session::InvalidRetryKey;
 
 /// An answer.
 pub type Response = http::Response<lambda_http::Body>;
@@ -37,4 +41,10 @@ pub fn empty(status: http::StatusCode) -> Response {
 /// A header's value as text; `None` when it is missing or not ASCII.
 pub fn header<'a>(request: &'a lambda_http::Request, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
+}
+
+/// The `Idempotency-Key` of a request, as it was sent; `None` when there is none.
+pub fn idempotency_key(request: &lambda_http::Request) -> Result<Option<&str>, InvalidRetryKey> {
+    let sent = request.headers().get("idempotency-key");
+    sent.map(|value| value.to_str().map_err(|_| InvalidRetryKey)).transpose()
 }

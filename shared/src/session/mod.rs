@@ -7,12 +7,14 @@ mod access;
 mod kind;
 mod machine;
 mod methods;
+mod replacement;
 mod retry_key;
 
 pub use access::{AccessDecision, IN_FLIGHT_WINDOW};
 pub use kind::{Client, Kind, KindLifetimes, Lifetimes};
 pub use machine::{DUPLICATE_WINDOW, Decision, Presented, REMEMBERED_KEYS};
 pub use methods::{AuthenticationMethod, AuthenticationMethods};
+pub use replacement::{MAX_WRONG_PASSWORDS, REPLACEMENT_WINDOW, Replaced};
 pub use retry_key::{InvalidRetryKey, RetryKey};
 
 use crate::account::{Epoch, Status, User, UserId, random_id};

@@ -17,8 +17,19 @@ pub struct InvalidRetryKey;
 pub struct RetryKey([u8; 32]);
 
 impl RetryKey {
-    /// Takes a header's value. 22 characters of base64url are the shortest text that can hold 128 bits.
+    /// Takes a header's value for a refresh of this session.
     pub fn parse(text: &str, session_id: SessionId) -> Result<Self, InvalidRetryKey> {
+        Self::hash(text, session_id, "")
+    }
+
+    /// Takes a header's value for a request to `route` that replaces this session. A key of one route is none of another.
+    pub fn for_route(text: &str, session_id: SessionId, route: &str) -> Result<Self, InvalidRetryKey> {
+        Self::hash(text, session_id, &format!(" {route}"))
+    }
+
+    /// 22 characters of base64url are the shortest text that can hold 128 bits. No key has a space in it, so that it and
+    /// what comes `after` it are told apart.
+    fn hash(text: &str, session_id: SessionId, after: &str) -> Result<Self, InvalidRetryKey> {
         // API Gateway joins two headers of one name with a comma: no key has one.
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
         if !(22..=255).contains(&text.len()) || !is_plain {
@@ -27,6 +38,7 @@ impl RetryKey {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(session_id.as_bytes());
         context.update(text.as_bytes());
+        context.update(after.as_bytes());
         let mut hash = [0; 32];
         hash.copy_from_slice(context.finish().as_ref());
         Ok(Self(hash))
@@ -77,8 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn belongs_to_one_session() {
-        let text = "0123456789abcdefABCDEF";
-        assert_ne!(RetryKey::parse(text, SessionId::random()), RetryKey::parse(text, SessionId::random()));
+    fn belongs_to_one_session_and_one_route() {
+        let (text, session) = ("0123456789abcdefABCDEF", SessionId::random());
+        assert_ne!(RetryKey::parse(text, session), RetryKey::parse(text, SessionId::random()));
+        let [one, other] = ["/one", "/other"].map(|route| RetryKey::for_route(text, session, route).expect("a key"));
+        assert_eq!(Ok(one), RetryKey::for_route(text, session, "/one"));
+        assert!(one != other && Ok(one) != RetryKey::parse(text, session));
     }
 }

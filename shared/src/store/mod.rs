@@ -10,12 +10,14 @@
 mod item;
 mod keys;
 mod outbox;
+mod replacements;
 mod sessions;
 mod signups;
 mod users;
 
 pub use keys::{KeyTimes, Rings};
 pub use outbox::{Lease, Leased, Waiting};
+pub use replacements::{Charged, PasswordChange, ReplaceError};
 pub use sessions::Rotation;
 pub use signups::{AccountError, NewAccount, Resend};
 pub use users::{Account, Identifier, Taken, Undeliverable};

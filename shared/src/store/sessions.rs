@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
+use super::replacements::is_mark;
 use super::{Store, StoreError, WRITTEN_BY, call_mark, failed_condition, number, string};
 use crate::account::{Epoch, UserId};
 use crate::clock::Timestamp;
@@ -24,8 +25,8 @@ pub enum Rotation {
 }
 
 impl Store {
-    /// All sessions of a user, ended ones too as long as TTL has not swept them. There are few: a sign-in deletes what
-    /// is over `MaxSessions`.
+    /// All sessions of a user, ended ones too as long as TTL has not swept them, but not the marks of those that were
+    /// replaced. There are few: a sign-in deletes what is over `MaxSessions`.
     pub async fn find_sessions(&self, user_id: UserId) -> Result<Vec<Session>, StoreError> {
         let partition = Key::sessions_of(user_id);
         let answer = self
@@ -40,7 +41,7 @@ impl Store {
         let mut sessions = Vec::new();
         for item in answer.items.unwrap_or_default() {
             match from_item(&Item::from_attributes(item).in_partition(&partition)?) {
-                Ok(session) => sessions.push(session),
+                Ok(session) => sessions.extend(session),
                 // One that cannot be read opens nothing, and hides none of the others.
                 Err(error) => tracing::error!(%error, "a session cannot be read"),
             }
@@ -112,12 +113,12 @@ impl Store {
         match update.send().await {
             Ok(answer) => {
                 let item = Item::of(&item_key, answer.attributes)?.unwrap_or_default();
-                Ok(Rotation::Rotated(from_item(&item)?))
+                Ok(from_item(&item)?.map_or(Rotation::Missing, Rotation::Rotated))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let Some(item) = Item::of(&item_key, failed.item().cloned())? else { return Ok(Rotation::Missing) };
-                    let session = from_item(&item)?;
+                    let Some(session) = from_item(&item)? else { return Ok(Rotation::Missing) };
                     let is_own = item.find_text(WRITTEN_BY) == Some(&call);
                     Ok(if is_own { Rotation::Rotated(session) } else { Rotation::Refused(session) })
                 }
@@ -240,14 +241,17 @@ pub(super) fn to_item(session: &Session) -> Item {
         .with_time("ttl", session.expires_at)
 }
 
-/// Reads a session. The idle expiry in the table may lie past the absolute one, since an update cannot compare the
+/// Reads a session; `None` for the mark of one that was replaced, which opens nothing. The idle expiry in the table may lie past the absolute one, since an update cannot compare the
 /// two; in the program it never does. Sessions of before there was fresh authentication began with a password.
-pub(super) fn from_item(item: &Item) -> Result<Session, StoreError> {
+pub(super) fn from_item(item: &Item) -> Result<Option<Session>, StoreError> {
+    if is_mark(item) {
+        return Ok(None);
+    }
     let key = |name| item.text(name).map(RetryKey::from_text);
     let expires_at = item.time("expires_at")?;
     let created_at = item.time("created_at")?;
     let methods = item.find_text("methods").map(|_| item.parsed("methods", AuthenticationMethods::parse));
-    Ok(Session {
+    Ok(Some(Session {
         id: item.parsed("sk", SessionId::parse)?,
         user_id: item.parsed("pk", |pk| UserId::parse(pk.strip_prefix("SESSIONS#")?))?,
         kind: item.parsed("kind", Kind::parse)?,
@@ -262,5 +266,5 @@ pub(super) fn from_item(item: &Item) -> Result<Session, StoreError> {
         expires_at,
         recent_keys: [key("key_1")?, key("key_2")?, key("key_3")?],
         device: item.text("device")?.to_owned(),
-    })
+    }))
 }

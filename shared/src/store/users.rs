@@ -13,7 +13,7 @@ use crate::token::DeviceEpoch;
 /// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
 const WITHOUT_PASSWORD: [&str; 8] = ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at"];
 /// What a session has beside these.
-const OF_SESSIONS: [&str; 12] = [
+const OF_SESSIONS: [&str; 13] = [
     "kind",
     "generation",
     "authenticated_at",
@@ -26,6 +26,7 @@ const OF_SESSIONS: [&str; 12] = [
     "key_2",
     "key_3",
     "device",
+    "replaced_by",
 ];
 
 /// What a person calls themself at login.
@@ -183,6 +184,13 @@ impl Store {
         item.as_ref().map(from_item).transpose()
     }
 
+    /// A user together with the hash of the password.
+    pub async fn find_user_with_password(&self, id: UserId) -> Result<Option<(User, PasswordHash)>, StoreError> {
+        let item = self.get(&Key::user(id), None).await?;
+        let read = |item: Item| Ok((from_item(&item)?, PasswordHash::from_phc(item.text("password_hash")?.to_owned())));
+        item.map(read).transpose()
+    }
+
     /// A session and its user, in one round trip.
     pub async fn find_session_and_user(
         &self,
@@ -192,7 +200,8 @@ impl Store {
         let attributes: Vec<&str> = WITHOUT_PASSWORD.into_iter().chain(OF_SESSIONS).collect();
         let items = self.batch_get(&self.table, vec![session.clone(), user.clone()], &attributes).await?;
         let find = |key: &Key| items.iter().find(|item| item.has_key(key));
-        Ok((find(&session).map(sessions::from_item).transpose()?, find(&user).map(from_item).transpose()?))
+        let session = find(&session).map(sessions::from_item).transpose()?.flatten();
+        Ok((session, find(&user).map(from_item).transpose()?))
     }
 
     /// Replaces the hash of a user's password by one with other parameters, unless the password has changed since
@@ -254,7 +263,7 @@ fn is_undeliverable(item: &Item, now: Timestamp) -> Result<bool, StoreError> {
     Ok(item.find_time("undeliverable_until")?.is_some_and(|until| now < until))
 }
 
-fn is_condition_failure(error: Option<&UpdateItemError>) -> bool {
+pub(super) fn is_condition_failure(error: Option<&UpdateItemError>) -> bool {
     matches!(error, Some(UpdateItemError::ConditionalCheckFailedException(_)))
 }
 
