@@ -16,7 +16,7 @@ pub(crate) const DEMO: &str = include_str!("../web/index.html");
 pub(crate) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     const SCRIPT: &str = "text/javascript";
     // The verification page's style, so that all pages look the same, and what they need beside it.
-    const STYLE: &str = concat!(include_str!("../../functions/verify/src/page.css"), include_str!("../web/style.css"));
+    const STYLE: &str = concat!(include_str!("../../shared/templates/page.css"), include_str!("../web/style.css"));
     Some(match path {
         "/_local/style.css" => ("text/css", STYLE),
         "/_local/latchkey.js" => (SCRIPT, include_str!("../../client/dist/latchkey.js")),

@@ -7,6 +7,7 @@
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_credentials`, `csrf_rejected`,
 //! `unavailable`.
 //!
+//! A user of any status but `enabled` gets the answer of a wrong password: why nobody is signed in is told by mail alone.
 //! A user that there is not costs the same time and the same round trips as a wrong password.
 //!
 //! Round trips: 3; 1 WRU, 3 RRU (1 more for each further 4 KB of sessions, some eight; a session that is ended with it
@@ -79,7 +80,7 @@ pub enum LoginError {
     /// Both a name and an address, or neither.
     #[error("either username or email is required")]
     Identifier,
-    /// There is no such user, the password is another, or the user is banned.
+    /// There is no such user, the password is another, or the user is banned, being deleted or has to reset it.
     #[error("wrong name, address or password")]
     InvalidCredentials,
 }
@@ -127,7 +128,7 @@ fn new_device(user: &User, inbound: &Inbound, now: Timestamp) -> OutboxItem {
     OutboxItem::mail(mail, now)
 }
 
-/// The user, if the password is theirs and they are not banned. A hash with outdated parameters is replaced.
+/// The user, if the password is theirs and they are enabled. A hash with outdated parameters is replaced.
 async fn verify(deps: &Deps, user: Option<User>, given: Password, hash: Option<PasswordHash>) -> Result<User, Problem> {
     let (verdict, password) = deps.hasher.verify(given, hash.clone()).await?;
     let user_id = user.as_ref().map(|user| user.id);

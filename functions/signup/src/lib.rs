@@ -17,7 +17,7 @@
 //! Round trips: 2 and the mail; 1 WRU, 2 RRU.
 
 use shared::account::{
-    CandidatePassword, EmailAddress, PendingSignup, ReservedUsernames, SIGNUP_LIFETIME, SignupSecret, SignupSecrets,
+    CandidatePassword, EmailAddress, LINK_LIFETIME, LinkAndCode, PendingSignup, ProofSecret, Purpose, ReservedUsernames,
     Username,
 };
 use shared::config::Api;
@@ -177,11 +177,11 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     }
 
     let signup_id = signup_id.expose();
-    let body = SignupResponse { signup_id: signup_id.clone(), expires_in: SIGNUP_LIFETIME };
+    let body = SignupResponse { signup_id: signup_id.clone(), expires_in: LINK_LIFETIME };
     let mut response = json::response(StatusCode::ACCEPTED, &body);
     if client == Client::Browser {
         let cookies = Cookies::new(&deps.api, &inbound.api_url);
-        cookies.set(&mut response, CookieKind::Signup, &signup_id, SIGNUP_LIFETIME);
+        cookies.set(&mut response, CookieKind::Signup, &signup_id, LINK_LIFETIME);
     }
     Ok(response)
 }
@@ -210,33 +210,22 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
         deps.store.undo_renewal(&before, token_mac).await?;
         return Err(error.into());
     }
-    Ok(json::response(StatusCode::ACCEPTED, &ResendResponse { expires_in: SIGNUP_LIFETIME }))
+    Ok(json::response(StatusCode::ACCEPTED, &ResendResponse { expires_in: LINK_LIFETIME }))
 }
 
 /// Renews the mailed secrets of a sign-up; `None` when there is no such sign-up, or it is completed.
-async fn renew(deps: &Deps, signup_id: &str) -> Result<Option<(Resend, SignupSecrets, Mac)>, Problem> {
+async fn renew(deps: &Deps, signup_id: &str) -> Result<Option<(Resend, LinkAndCode, Mac)>, Problem> {
     let now = deps.clock.now();
-    let Some(signup_id) = SignupSecret::parse(signup_id) else { return Ok(None) };
+    let Some(signup_id) = ProofSecret::parse(signup_id) else { return Ok(None) };
     let Some(key) = deps.keys.mac_key_with_id(signup_id.key_id, now).await? else { return Ok(None) };
-    let secrets = SignupSecrets::random(key.id(), signup_id.pending_id);
-    let macs = secrets.macs(&key);
-    let resend = deps.store.renew_signup(signup_id.pending_id, signup_id.signup_id_mac(&key), macs, now).await?;
+    let secrets = LinkAndCode::random(key.id(), signup_id.proof_id);
+    let macs = secrets.macs(Purpose::Signup, &key);
+    let own = signup_id.id_mac(Purpose::Signup, &key);
+    let resend = deps.store.renew_signup(signup_id.proof_id, own, macs, now).await?;
     Ok(resend.map(|resend| (resend, secrets, macs.0)))
 }
 
 /// Sends the mail that a sign-up calls for. The link leads to the API's own URL, never to one that a client named.
-async fn mail(
-    deps: &Deps,
-    pending: &PendingSignup,
-    secrets: &SignupSecrets,
-    inbound: &Inbound,
-) -> Result<(), MailError> {
-    let username = pending.username.as_str().to_owned();
-    let letter = if pending.decoy { Letter::AlreadyRegistered } else { Letter::Verification { username } };
-    // Without guesses left a code would only disappoint.
-    let code = (pending.code_attempts > 0).then(|| secrets.code.as_str().to_owned());
-    let secrets = MailedSecrets { token: secrets.token.expose(), code };
-    let head = Letterhead { service: &deps.service_name, app_url: &deps.app_url };
-    let mail = QueuedMail::new(pending.email.clone(), pending.locale, letter, deps.clock.now());
-    deps.mailer.send(&pending.email, mail.render(head, Some((&secrets, inbound.api_url.as_str())))).await
+    CandidatePassword, EmailAddress, LINK_LIFETIME, LinkAndCode, PendingSignup, ProofSecret, Purpose, ReservedUsernames,
+    Username,
 }

@@ -22,18 +22,15 @@
 
 pub mod page;
 
-use lambda_http::http::Method;
-use lambda_http::http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use lambda_http::{Body, RequestExt};
+use lambda_http::Body;
+use lambda_http::http::header::CONTENT_TYPE;
 use shared::account::{
-    CandidatePassword, Completion, Epoch, Password, PendingSignup, Proof, ReservedUsernames, SignupSecret, Status,
-    User, UserId, Username, VerificationCode, WeakPassword, code_mac,
+    CandidatePassword, Completion, Epoch, Password, PendingSignup, Proof, ProofSecret, Purpose, ReservedUsernames,
+    Status, User, UserId, Username, VerificationCode, WeakPassword,
 };
 use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
-use shared::http::{csrf, header};
+use shared::http::{csrf, header, page as pages};
 use shared::locale::Locale;
 use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::prelude::*;
@@ -137,10 +134,10 @@ impl From<VerifyError> for Problem {
 
 /// Answers a request.
 pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Result<Response, Problem> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+    if pages::is_wanted(&request) {
         return show(&deps, &request, &inbound).await;
     }
-    if json::is_content_type(&request, "application/x-www-form-urlencoded") {
+    if pages::is_form(&request) {
         return submit(&deps, &request, &inbound).await;
     }
     let body = json::parse(&request)?;
@@ -148,25 +145,22 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
 }
 
 async fn show(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Response, Problem> {
-    let query = request.query_string_parameters_ref();
-    let token = query.and_then(|query| query.first("token")).unwrap_or_default();
+    let token = pages::token(request);
     let pending = find_by_link(deps, token).await?;
-    let problem = if pending.is_some() { None } else { Some(PageProblem::InvalidLink) };
-    let mut response = page(deps, request, inbound, token, pending.as_ref(), problem);
-    *response.status_mut() = if pending.is_some() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    if request.method() == Method::HEAD {
-        *response.body_mut() = Body::Empty;
-    }
-    Ok(response)
+    let (status, problem) = match pending {
+        Some(_) => (StatusCode::OK, None),
+        None => (StatusCode::BAD_REQUEST, Some(PageProblem::InvalidLink)),
+    };
+    Ok(pages::shown(request, status, page(deps, request, inbound, token, pending.as_ref(), problem)))
 }
 
 /// The sign-up whose newest link has this token.
 async fn find_by_link(deps: &Deps, token: &str) -> Result<Option<PendingSignup>, Problem> {
     let now = deps.clock.now();
-    let Some(token) = SignupSecret::parse(token) else { return Ok(None) };
+    let Some(token) = ProofSecret::parse(token) else { return Ok(None) };
     let Some(key) = deps.keys.mac_key_with_id(token.key_id, now).await? else { return Ok(None) };
-    let pending = deps.store.find_signup(token.pending_id, now).await?;
-    Ok(pending.filter(|pending| !pending.decoy && pending.token_mac.equals(&token.token_mac(&key))))
+    let pending = deps.store.find_signup(token.proof_id, now).await?;
+    Ok(pending.filter(|pending| !pending.decoy && pending.proof.has_token(&token, &key)))
 }
 
 /// The page's form. Only our own page posts it.
@@ -183,8 +177,7 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
             // The app reads its session from `/me`; no token is in the body, as it is a browser's.
             *response.body_mut() = Body::Empty;
             response.headers_mut().remove(CONTENT_TYPE);
-            let location = HeaderValue::try_from(deps.app_url.as_str());
-            response.headers_mut().insert(LOCATION, location.unwrap_or(HeaderValue::from_static("/")));
+            response.headers_mut().extend(pages::see_app(&deps.app_url).headers_mut().drain());
             Ok(response)
         }
         Err(problem) => {
@@ -197,26 +190,12 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
 }
 
 fn parse_form(request: &Request) -> Result<VerifyRequest, BodyError> {
-    let body: &[u8] = request.body();
-    if body.len() > json::MAX_BODY {
-        return Err(BodyError::TooLarge);
-    }
-    let (mut token, mut password) = (None, None);
-    for (name, value) in form_urlencoded::parse(body) {
-        let field = match &*name {
-            "token" => &mut token,
-            "password" => &mut password,
-            _ => return Err(BodyError::Invalid("unknown field".to_owned())),
-        };
-        if field.replace(value.into_owned()).is_some() {
-            return Err(BodyError::Invalid("duplicate field".to_owned()));
-        }
-    }
+    let [token, password] = pages::parse_form(request, ["token", "password"])?;
     Ok(VerifyRequest {
         token,
         code: None,
         signup_id: None,
-        password: password.filter(|text| !text.is_empty()).map(CandidatePassword::new),
+        password: password.map(CandidatePassword::new),
         username: None,
         client: Client::Browser,
         remember: false,
@@ -260,17 +239,7 @@ fn page(
             None => PageState::Asking,
         },
     });
-    let policy = page::content_security_policy(&deps.app_url.origin().ascii_serialization());
-    let mut response = Response::new(Body::Text(html));
-    let mut set = |name: HeaderName, value: HeaderValue| response.headers_mut().insert(name, value);
-    set(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    set(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    set(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
-    );
-    response
+    pages::response(html, &deps.app_url)
 }
 
 async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: StatusCode) -> Result<Response, Problem> {
@@ -302,7 +271,7 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         && is_password(deps, username, &pending, proved_password).await?
     {
         if let Some(guess) = proof.guess() {
-            deps.store.restore_attempt(pending.id, guess).await?;
+            deps.store.restore_signup_attempt(pending.proof.id, guess).await?;
         }
         return Err(WeakPassword::Guessable.into());
     }
@@ -313,7 +282,7 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
     // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
     // back with its other writes.
     if let (Some(guess), Err(_)) = (proof.guess(), &created) {
-        deps.store.restore_attempt(pending.id, guess).await?;
+        deps.store.restore_signup_attempt(pending.proof.id, guess).await?;
     }
     let (user, session) = match created {
         Err(AccountError::AlreadyCompleted(completion)) if completion.may_be_repeated(proof, kind, now) => {
@@ -337,12 +306,13 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
 
 /// The mail's code was read, by the device that signed up. The guess is spent before it is compared.
 async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp) -> Result<PendingSignup, Problem> {
-    let signup_id = SignupSecret::parse(signup_id).ok_or(VerifyError::Invalid)?;
+    let signup_id = ProofSecret::parse(signup_id).ok_or(VerifyError::Invalid)?;
     let code = VerificationCode::parse(code).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(signup_id.key_id, now).await?.ok_or(VerifyError::Invalid)?;
-    let own = signup_id.signup_id_mac(&key);
-    let pending = deps.store.spend_code_attempt(signup_id.pending_id, own, now).await?.ok_or(VerifyError::Invalid)?;
-    let right = pending.code_mac.equals(&code_mac(&key, pending.id, &code));
+    let own = signup_id.id_mac(Purpose::Signup, &key);
+    let pending = deps.store.spend_signup_code_attempt(signup_id.proof_id, own, now).await?;
+    let pending = pending.ok_or(VerifyError::Invalid)?;
+    let right = pending.proof.has_code(&code, &key);
     if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid.into()) }
 }
 
@@ -355,24 +325,24 @@ async fn prove_by_token(
     password: Option<&CandidatePassword>,
     now: Timestamp,
 ) -> Result<(PendingSignup, Proof), Problem> {
-    let token = SignupSecret::parse(token).ok_or(VerifyError::Invalid)?;
+    let token = ProofSecret::parse(token).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(token.key_id, now).await?.ok_or(VerifyError::Invalid)?;
-    let own = token.token_mac(&key);
     let signup_id = signup_id
-        .and_then(SignupSecret::parse)
-        .filter(|signup_id| (signup_id.pending_id, signup_id.key_id) == (token.pending_id, token.key_id));
+        .and_then(ProofSecret::parse)
+        .filter(|signup_id| (signup_id.proof_id, signup_id.key_id) == (token.proof_id, token.key_id));
     if signup_id.is_some() || password.is_none() {
-        let pending = deps.store.find_signup(token.pending_id, now).await?.ok_or(VerifyError::Invalid)?;
-        if pending.decoy || !pending.token_mac.equals(&own) {
+        let pending = deps.store.find_signup(token.proof_id, now).await?.ok_or(VerifyError::Invalid)?;
+        if pending.decoy || !pending.proof.has_token(&token, &key) {
             return Err(VerifyError::Invalid.into());
         }
-        if signup_id.is_some_and(|signup_id| pending.signup_id_mac.equals(&signup_id.signup_id_mac(&key))) {
+        if signup_id.is_some_and(|signup_id| pending.proof.is_of_device(&signup_id, &key)) {
             return Ok((pending, Proof::Link));
         }
     }
     let password = password.ok_or(VerifyError::ConfirmationRequired)?;
     let password = password.to_compare().ok_or(VerifyError::WrongPassword)?;
-    let pending = deps.store.spend_password_attempt(token.pending_id, own, now).await?;
+    let own = token.token_mac(Purpose::Signup, &key);
+    let pending = deps.store.spend_password_attempt(token.proof_id, own, now).await?;
     let pending = pending.filter(|pending| !pending.decoy).ok_or(VerifyError::Invalid)?;
     match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {
         (Verdict::Right { .. }, _) => Ok((pending, Proof::LinkAndPassword)),

@@ -1,13 +1,8 @@
-//! The page of `GET /verify`, and of its form when that failed: no script, nothing from elsewhere.
+//! What the page of `GET /verify` says, and of its form when that failed.
 
 use askama::Template;
+use shared::http::page;
 use shared::locale::Locale;
-
-/// The page's style, embedded; the content security policy allows it by its hash.
-const STYLE: &str = include_str!("page.css");
-
-/// SHA-256 of [`STYLE`], in base64.
-const STYLE_HASH: &str = "//yjLocnO92QcgCPvia98tsR19iPNZsEmSxQiTUyGPI=";
 
 /// What went wrong with the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +57,6 @@ pub struct Page<'a> {
 #[template(path = "verify.html")]
 struct Rendering<'a> {
     words: &'static Words,
-    style: &'static str,
-    service_name: &'a str,
     app_url: &'a str,
     username: Option<&'a str>,
     token: &'a str,
@@ -74,7 +67,6 @@ struct Rendering<'a> {
 }
 
 struct Words {
-    lang: &'static str,
     title: &'static str,
     account: &'static str,
     confirmed: &'static str,
@@ -93,7 +85,6 @@ struct Words {
 }
 
 const EN: Words = Words {
-    lang: "en",
     title: "Confirm your address",
     account: "For the account",
     confirmed: "This address is confirmed already. You can sign in.",
@@ -112,7 +103,6 @@ const EN: Words = Words {
 };
 
 const KO: Words = Words {
-    lang: "ko",
     title: "이메일 주소 확인",
     account: "계정",
     confirmed: "이 주소는 이미 확인되었습니다. 로그인할 수 있습니다.",
@@ -166,8 +156,6 @@ pub fn render(page: &Page<'_>) -> String {
     let is_confirmed = page.state == PageState::Confirmed;
     let rendering = Rendering {
         words,
-        style: STYLE,
-        service_name: page.service_name,
         app_url: page.app_url,
         username: page.username,
         token: page.token,
@@ -176,22 +164,11 @@ pub fn render(page: &Page<'_>) -> String {
         is_confirmed,
         alert: problem.map(|problem| words.explain(problem)),
     };
-    rendering.render().unwrap_or_default()
-}
-
-/// The page's content security policy. The form may lead on to `app_origin`, since browsers apply `form-action` to
-/// redirects too.
-pub fn content_security_policy(app_origin: &str) -> String {
-    format!(
-        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self' {app_origin}; \
-         frame-ancestors 'none'; base-uri 'none'"
-    )
+    page::render(page.locale, words.title, page.service_name, &rendering)
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-
     use super::*;
 
     fn page(locale: Locale, needs_password: bool, problem: Option<PageProblem>) -> String {
@@ -220,13 +197,6 @@ mod tests {
             );
             assert!(html.contains("href=\"https://app.example.test/\"") && html.contains("ann"), "{html}");
         }
-    }
-
-    #[test]
-    fn the_policy_allows_the_style_that_is_there() {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
-        assert_eq!(base64::engine::general_purpose::STANDARD.encode(digest), STYLE_HASH);
-        assert!(page(Locale::En, false, None).contains(&format!("<style>{STYLE}</style>")));
     }
 
     #[test]

@@ -129,6 +129,22 @@ async fn a_banned_user_is_out_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_has_to_reset_or_is_being_deleted_is_out_too() {
+    let stack = Stack::with_database(&[]).await;
+    let alice = stack.person("alice").await;
+    for status in ["reset_required", "deleting"] {
+        let app = stack.app(&alice).await;
+        overwrite(&stack, "USER#", "status", AttributeValue::S(status.to_owned())).await;
+        stack.me(&app.access).await.expect_problem(401, "session_ended");
+        stack.refresh(&app.refresh, None).await.expect_problem(401, "session_ended");
+        let call = stack.client().post("/login").json(alice.login("app")).send().await;
+        call.expect_problem(401, "invalid_credentials");
+        overwrite(&stack, "USER#", "status", AttributeValue::S("enabled".to_owned())).await;
+    }
+    stack.app(&alice).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_banned_user_is_not_verified_back_in() {
     let stack = Stack::with_database(&[]).await;
     let alice = Person::named("alice");

@@ -7,6 +7,7 @@ mod email;
 mod id;
 mod password;
 mod pending;
+mod proof;
 mod reserved;
 mod user;
 mod username;
@@ -15,9 +16,10 @@ pub use email::{EmailAddress, InvalidEmail};
 pub use id::UserId;
 pub(crate) use id::random_id;
 pub use password::{CandidatePassword, Password, PasswordHash, WeakPassword};
-pub use pending::{
-    CODE_ATTEMPTS, CODE_LIFETIME, Completion, Guess, MAX_MAILS, PASSWORD_ATTEMPTS, PendingId, PendingSignup, Proof,
-    REPEAT_WINDOW, RESEND_COOLDOWN, SIGNUP_LIFETIME, SignupSecret, SignupSecrets, VerificationCode, code_mac,
+pub use pending::{Completion, Guess, MAX_MAILS, PASSWORD_ATTEMPTS, PendingSignup, Proof, RESEND_COOLDOWN};
+pub use proof::{
+    CODE_ATTEMPTS, CODE_LIFETIME, LINK_LIFETIME, LinkAndCode, MailedProof, ProofId, ProofSecret, Purpose,
+    REPEAT_WINDOW, VerificationCode,
 };
 pub use reserved::ReservedUsernames;
 pub use user::{Epoch, Status, User};

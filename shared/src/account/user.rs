@@ -29,31 +29,41 @@ impl Epoch {
     }
 }
 
-/// Whether a user may have sessions.
+/// Whether a user may have sessions: with [`Status::Enabled`] alone. With any other no sign-in succeeds, which does not say
+/// why, and no session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// As everyone.
     Enabled,
-    /// Banned: no sign-in succeeds and no session lives.
+    /// Only a reset of the password leads out: after an undo, or for whoever was imported without a password.
+    ResetRequired,
+    /// Deleted by its owner, while a change of address may still be undone.
+    Deleting,
+    /// Banned by an operator; no reset, undo or import changes that.
     Disabled,
 }
 
 impl Status {
+    const ALL: [Self; 4] = [Self::Enabled, Self::ResetRequired, Self::Deleting, Self::Disabled];
+
     /// As it is stored.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enabled => "enabled",
+            Self::ResetRequired => "reset_required",
+            Self::Deleting => "deleting",
             Self::Disabled => "disabled",
         }
     }
 
     /// Reads what `as_str` writes.
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "enabled" => Some(Self::Enabled),
-            "disabled" => Some(Self::Disabled),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
+    /// Whether a reset of the password may go on.
+    pub const fn may_reset(self) -> bool {
+        matches!(self, Self::Enabled | Self::ResetRequired)
     }
 }
 

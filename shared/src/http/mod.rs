@@ -6,7 +6,7 @@
 //! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
 //! - [`reauthentication`]: the password of who is signed in, asked again;
 //! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
-//! - [`session_response`]: what a sign-in answers; [`renewal`]: what keeps a browser session alive.
+//! - [`page`]: what a mailed link opens; [`session_response`]: what a sign-in answers; [`renewal`]: what keeps a browser session alive.
 
 pub mod caller;
 pub mod context;
@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod csrf;
 pub mod json;
 pub mod origin;
+pub mod page;
 pub mod problem;
 pub mod reauthentication;
 pub mod renewal;

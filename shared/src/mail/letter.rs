@@ -10,7 +10,7 @@
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use crate::account::{CODE_LIFETIME, SIGNUP_LIFETIME};
+use crate::account::{CODE_LIFETIME, LINK_LIFETIME};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::outbox::{MailedSecrets, QueuedMail};
@@ -300,7 +300,7 @@ fn moment(at: Timestamp, locale: Locale) -> String {
 
 /// Puts the lifetimes of codes and links into a sentence.
 fn with_lifetimes(sentence: &str) -> String {
-    let (minutes, hours) = (CODE_LIFETIME / 60, SIGNUP_LIFETIME / 3600);
+    let (minutes, hours) = (CODE_LIFETIME / 60, LINK_LIFETIME / 3600);
     sentence.replace("{minutes}", &minutes.to_string()).replace("{hours}", &hours.to_string())
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{StoreError, number, string};
-use crate::account::{EmailAddress, PendingId, UserId, Username};
+use crate::account::{EmailAddress, ProofId, Purpose, UserId, Username};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxRef;
 use crate::session::SessionRef;
@@ -28,8 +28,18 @@ impl Key {
         Self::new(partition, sk)
     }
 
-    pub(super) fn signup(id: PendingId) -> Self {
-        Self::new(format!("SIGNUP#{id}"), "SIGNUP")
+    /// What a mailed proof is part of.
+    pub(super) fn proof(purpose: Purpose, id: ProofId) -> Self {
+        let start = Self::proofs_of(purpose);
+        Self::new(format!("{start}{id}"), start.trim_end_matches('#'))
+    }
+
+    /// What the partitions of proofs begin with.
+    pub(super) const fn proofs_of(purpose: Purpose) -> &'static str {
+        match purpose {
+            Purpose::Signup => "SIGNUP#",
+            Purpose::Reset => "RESET#",
+        }
     }
 
     pub(super) fn user(id: UserId) -> Self {

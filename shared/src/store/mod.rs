@@ -10,6 +10,7 @@
 mod item;
 mod keys;
 mod outbox;
+mod proofs;
 mod replacements;
 mod sessions;
 mod signups;
@@ -261,8 +262,8 @@ mod tests {
         let user_id = crate::account::UserId::from_bytes([7; 16]);
         let found = store.find_sessions(user_id).await;
         assert!(matches!(found, Err(StoreError::Unavailable(_))), "{found:?}");
-        let found = store.spend_code_attempt(
-            crate::account::PendingId::from_bytes([7; 16]),
+        let found = store.spend_signup_code_attempt(
+            crate::account::ProofId::from_bytes([7; 16]),
             crate::token::Mac::from_bytes([0; 32]),
             crate::clock::Timestamp::from_unix(1),
         );

@@ -2,16 +2,15 @@
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, sessions, string, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, proofs, sessions, string, users};
 use crate::account::{
-    CODE_LIFETIME, Completion, EmailAddress, Guess, MAX_MAILS, PasswordHash, PendingId, PendingSignup, Proof,
-    REPEAT_WINDOW, RESEND_COOLDOWN, SIGNUP_LIFETIME, User, UserId, Username,
+    CODE_LIFETIME, Completion, EmailAddress, Guess, LINK_LIFETIME, MAX_MAILS, PasswordHash, PendingSignup, Proof,
+    ProofId, Purpose, RESEND_COOLDOWN, User, UserId, Username,
 };
 use crate::clock::Timestamp;
 use crate::locale::Locale;
@@ -69,107 +68,67 @@ impl Store {
     }
 
     /// A sign-up that has not ended.
-    pub async fn find_signup(&self, id: PendingId, now: Timestamp) -> Result<Option<PendingSignup>, StoreError> {
-        let item = self.get(&Key::signup(id), None).await?;
+    pub async fn find_signup(&self, id: ProofId, now: Timestamp) -> Result<Option<PendingSignup>, StoreError> {
+        let item = self.find_proved(Purpose::Signup, id).await?;
         let pending = item.as_ref().map(from_item).transpose()?;
-        Ok(pending.filter(|pending| now < pending.expires_at))
+        Ok(pending.filter(|pending| now < pending.proof.expires_at))
     }
 
     /// Spends one guess of a sign-up's code, before anything is compared, and returns the sign-up; `None` when it has
     /// ended, no guess is left, the code is too old, or `signup_id_mac` is not its own (that spends nothing).
-    pub async fn spend_code_attempt(
+    pub async fn spend_signup_code_attempt(
         &self,
-        id: PendingId,
+        id: ProofId,
         signup_id_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::signup(id).to_attributes()))
-            .condition_expression(
-                "signup_id_mac = :mac AND code_attempts > :zero AND expires_at > :now \
-                 AND (code_expires_at > :now OR completed_at >= :repeatable)",
-            )
-            .update_expression("SET code_attempts = code_attempts - :one")
-            .expression_attribute_values(":mac", string(signup_id_mac.to_text()))
-            .expression_attribute_values(":zero", number(0_u32))
-            .expression_attribute_values(":one", number(1_u32))
-            .expression_attribute_values(":now", number(now.unix()))
-            .expression_attribute_values(":repeatable", number(now.unix().saturating_sub(REPEAT_WINDOW)));
-        self.spend(id, update).await
+        let item = self.spend_code_attempt(Purpose::Signup, id, signup_id_mac, now).await?;
+        item.as_ref().map(from_item).transpose()
     }
 
     /// Spends one guess of a sign-up's password, before anything is compared, and returns the sign-up; `None` when it
     /// has ended, no guess is left, or `token_mac` is not its newest link's (that spends nothing).
     pub async fn spend_password_attempt(
         &self,
-        id: PendingId,
+        id: ProofId,
         token_mac: Mac,
         now: Timestamp,
     ) -> Result<Option<PendingSignup>, StoreError> {
+        let key = Key::proof(Purpose::Signup, id);
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::signup(id).to_attributes()))
+            .update(&key)
             .condition_expression("token_mac = :mac AND password_attempts > :zero AND expires_at > :now")
             .update_expression("SET password_attempts = password_attempts - :one")
             .expression_attribute_values(":mac", string(token_mac.to_text()))
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":now", number(now.unix()));
-        self.spend(id, update).await
-    }
-
-    /// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
-    async fn spend(&self, id: PendingId, update: UpdateItemFluentBuilder) -> Result<Option<PendingSignup>, StoreError> {
-        match update.return_values(ReturnValue::AllNew).send().await {
-            Ok(answer) => {
-                let item = Item::of(&Key::signup(id), answer.attributes)?.unwrap_or_default();
-                from_item(&item).map(Some)
-            }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(error.into()),
-            },
-        }
+        proofs::spend(&key, update).await?.as_ref().map(from_item).transpose()
     }
 
     /// Gives a guess back to whoever guessed right, so that the same request may be repeated if its answer was lost.
     /// Wrong guesses are never given back.
-    pub async fn restore_attempt(&self, id: PendingId, guess: Guess) -> Result<(), StoreError> {
-        let attempts = attempts(guess);
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::signup(id).to_attributes()))
-            .condition_expression("attribute_exists(pk)")
-            .update_expression(format!("SET {attempts} = {attempts} + :one"))
-            .expression_attribute_values(":one", number(1_u32))
-            .send()
-            .await?;
-        Ok(())
+    pub async fn restore_signup_attempt(&self, id: ProofId, guess: Guess) -> Result<(), StoreError> {
+        self.restore_attempt_of(Purpose::Signup, id, attempts(guess)).await
     }
 
     /// Replaces the mailed secrets of a sign-up and counts the mail, unless the last one was sent less than
     /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were. `None` when there is no such sign-up, or it is completed.
     pub async fn renew_signup(
         &self,
-        id: PendingId,
+        id: ProofId,
         signup_id_mac: Mac,
         (token_mac, code_mac): (Mac, Mac),
         now: Timestamp,
     ) -> Result<Option<Resend>, StoreError> {
-        let item_key = Key::signup(id);
+        let item_key = Key::proof(Purpose::Signup, id);
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(item_key.to_attributes()))
             .condition_expression(format!(
-                "signup_id_mac = :mac AND attribute_not_exists(completed) AND expires_at > :now AND {MAIL_IS_DUE}"
+                "id_mac = :mac AND attribute_not_exists(completed) AND expires_at > :now AND {MAIL_IS_DUE}"
             ))
             .update_expression(
                 "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
@@ -194,16 +153,16 @@ impl Store {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let stored = Item::of(&item_key, failed.item().cloned())?;
                     let own = stored.as_ref().map(from_item).transpose()?.filter(|pending| {
-                        now < pending.expires_at
+                        now < pending.proof.expires_at
                             && pending.completion.is_none()
-                            && pending.signup_id_mac.equals(&signup_id_mac)
+                            && pending.proof.id_mac.equals(&signup_id_mac)
                     });
                     Ok(own.map(|pending| {
                         // An update whose answer was lost is repeated, and meets what it wrote itself.
-                        if pending.token_mac.equals(&token_mac) {
+                        if pending.proof.token_mac.equals(&token_mac) {
                             return Resend::Due(Some(Box::new(pending)));
                         }
-                        Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.expires_at, now))
+                        Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.proof.expires_at, now))
                     }))
                 }
                 _ => Err(error.into()),
@@ -218,16 +177,16 @@ impl Store {
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(Key::signup(before.id).to_attributes()))
+            .set_key(Some(Key::proof(Purpose::Signup, before.proof.id).to_attributes()))
             .condition_expression("token_mac = :renewed")
             .update_expression(
                 "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
                  mails = :mails, mailed_at = :mailed",
             )
             .expression_attribute_values(":renewed", string(token_mac.to_text()))
-            .expression_attribute_values(":token", string(before.token_mac.to_text()))
-            .expression_attribute_values(":code", string(before.code_mac.to_text()))
-            .expression_attribute_values(":code_end", number(before.code_expires_at.unix()))
+            .expression_attribute_values(":token", string(before.proof.token_mac.to_text()))
+            .expression_attribute_values(":code", string(before.proof.code_mac.to_text()))
+            .expression_attribute_values(":code_end", number(before.proof.code_expires_at.unix()))
             .expression_attribute_values(":mails", number(before.mails))
             .expression_attribute_values(":mailed", number(before.mailed_at.unix()));
         match update.send().await {
@@ -242,7 +201,7 @@ impl Store {
     /// Counts a wish for another mail of a sign-up that there is not, so that it is answered as one of a sign-up that
     /// there is.
     pub async fn count_unknown_resend(&self, subject: Mac, now: Timestamp) -> Result<Resend, StoreError> {
-        let day = now.unix() / SIGNUP_LIFETIME;
+        let day = now.unix() / LINK_LIFETIME;
         let key = Key::limit("resend", subject, &day.to_string());
         let call = call_mark();
         let update = self
@@ -261,7 +220,7 @@ impl Store {
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":max", number(MAX_MAILS))
             .expression_attribute_values(":now", number(now.unix()))
-            .expression_attribute_values(":end", number(now.plus(SIGNUP_LIFETIME).unix()))
+            .expression_attribute_values(":end", number(now.plus(LINK_LIFETIME).unix()))
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
@@ -303,7 +262,7 @@ impl Store {
         ];
         let mut complete = Update::builder()
             .table_name(&self.table)
-            .set_key(Some(Key::signup(pending.id).to_attributes()))
+            .set_key(Some(Key::proof(Purpose::Signup, pending.proof.id).to_attributes()))
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(completed)")
             .update_expression(COMPLETE)
             .expression_attribute_values(":user", string(user.id.to_string()))
@@ -346,7 +305,7 @@ const COMPLETE: &str = "SET completed = :user, completed_session = :session, com
 /// The attribute that counts what is left.
 const fn attempts(guess: Guess) -> &'static str {
     match guess {
-        Guess::Code => "code_attempts",
+        Guess::Code => proofs::CODE_ATTEMPTS,
         Guess::Password => "password_attempts",
     }
 }
@@ -376,40 +335,27 @@ fn refusal(reasons: &[CancellationReason]) -> Result<Option<AccountError>, Store
 }
 
 fn to_item(pending: &PendingSignup) -> Item {
-    Item::new(&Key::signup(pending.id))
+    proofs::to_item(&pending.proof)
         .with_text("email", pending.email.as_str())
         .with_text("username", pending.username.as_str())
         .with_text("password_hash", pending.password_hash.as_phc())
         .with_text("locale", pending.locale.as_str())
-        .with_text("signup_id_mac", pending.signup_id_mac.to_text())
-        .with_text("token_mac", pending.token_mac.to_text())
-        .with_text("code_mac", pending.code_mac.to_text())
-        .with_time("code_expires_at", pending.code_expires_at)
-        .with_number("code_attempts", pending.code_attempts)
         .with_number("password_attempts", pending.password_attempts)
         .with_number("mails", pending.mails)
         .with_time("mailed_at", pending.mailed_at)
         .with_number("decoy", u32::from(pending.decoy))
-        .with_time("expires_at", pending.expires_at)
-        .with_time("ttl", pending.expires_at)
 }
 
 fn from_item(item: &Item) -> Result<PendingSignup, StoreError> {
     Ok(PendingSignup {
-        id: item.parsed("pk", |pk| PendingId::parse(pk.strip_prefix("SIGNUP#")?))?,
+        proof: proofs::from_item(item, Purpose::Signup)?,
         email: item.parsed("email", |text| EmailAddress::parse(text).ok())?,
         username: item.parsed("username", |text| Username::parse(text).ok())?,
         password_hash: PasswordHash::from_phc(item.text("password_hash")?.to_owned()),
         locale: item.parsed("locale", Locale::parse)?,
-        signup_id_mac: item.parsed("signup_id_mac", Mac::from_text)?,
-        token_mac: item.parsed("token_mac", Mac::from_text)?,
-        code_mac: item.parsed("code_mac", Mac::from_text)?,
-        code_expires_at: item.time("code_expires_at")?,
-        code_attempts: item.number("code_attempts")?,
         password_attempts: item.number("password_attempts")?,
         mails: item.number("mails")?,
         mailed_at: item.time("mailed_at")?,
-        expires_at: item.time("expires_at")?,
         decoy: item.number::<u32>("decoy")? != 0,
         completion: completion(item)?,
     })

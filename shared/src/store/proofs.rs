@@ -1,0 +1,105 @@
+//! Mailed proofs: attributes of the items of what they prove, alike in all of them.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::ReturnValue;
+
+use super::item::{Item, Key};
+use super::{Store, StoreError, number, string};
+use crate::account::{MailedProof, ProofId, Purpose, REPEAT_WINDOW};
+use crate::clock::Timestamp;
+use crate::token::Mac;
+
+/// The attribute that counts the guesses of a code left.
+pub(super) const CODE_ATTEMPTS: &str = "code_attempts";
+
+impl Store {
+    /// What a proof is part of.
+    pub(super) async fn find_proved(&self, purpose: Purpose, id: ProofId) -> Result<Option<Item>, StoreError> {
+        self.get(&Key::proof(purpose, id), None).await
+    }
+
+    /// Spends one guess of a proof's code, before anything is compared, and returns what it is part of; `None` when it has
+    /// ended, no guess is left, the code is too old (unless it was accepted a moment ago), or `id_mac` is not its own (that
+    /// spends nothing).
+    pub(super) async fn spend_code_attempt(
+        &self,
+        purpose: Purpose,
+        id: ProofId,
+        id_mac: Mac,
+        now: Timestamp,
+    ) -> Result<Option<Item>, StoreError> {
+        let key = Key::proof(purpose, id);
+        let update = self
+            .update(&key)
+            .condition_expression(
+                "id_mac = :mac AND code_attempts > :zero AND expires_at > :now \
+                 AND (code_expires_at > :now OR completed_at >= :repeatable)",
+            )
+            .update_expression("SET code_attempts = code_attempts - :one")
+            .expression_attribute_values(":mac", string(id_mac.to_text()))
+            .expression_attribute_values(":zero", number(0_u32))
+            .expression_attribute_values(":one", number(1_u32))
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":repeatable", number(now.unix().saturating_sub(REPEAT_WINDOW)));
+        spend(&key, update).await
+    }
+
+    /// Gives a guess back to whoever guessed right, so that the same request may be repeated if its answer was lost.
+    /// Wrong guesses are never given back. `attempts` is the attribute that counts them.
+    pub(super) async fn restore_attempt_of(
+        &self,
+        purpose: Purpose,
+        id: ProofId,
+        attempts: &str,
+    ) -> Result<(), StoreError> {
+        self.update(&Key::proof(purpose, id))
+            .condition_expression("attribute_exists(pk)")
+            .update_expression(format!("SET {attempts} = {attempts} + :one"))
+            .expression_attribute_values(":one", number(1_u32))
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    pub(super) fn update(&self, key: &Key) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table).set_key(Some(key.to_attributes()))
+    }
+}
+
+/// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
+pub(super) async fn spend(key: &Key, update: UpdateItemFluentBuilder) -> Result<Option<Item>, StoreError> {
+    match update.return_values(ReturnValue::AllNew).send().await {
+        Ok(answer) => Item::of(key, answer.attributes),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// The item that holds a proof and ends with it.
+pub(super) fn to_item(proof: &MailedProof) -> Item {
+    Item::new(&Key::proof(proof.purpose, proof.id))
+        .with_text("id_mac", proof.id_mac.to_text())
+        .with_text("token_mac", proof.token_mac.to_text())
+        .with_text("code_mac", proof.code_mac.to_text())
+        .with_time("code_expires_at", proof.code_expires_at)
+        .with_number(CODE_ATTEMPTS, proof.code_attempts)
+        .with_time("expires_at", proof.expires_at)
+        .with_time("ttl", proof.expires_at)
+}
+
+/// The proof that an item holds.
+pub(super) fn from_item(item: &Item, purpose: Purpose) -> Result<MailedProof, StoreError> {
+    Ok(MailedProof {
+        purpose,
+        id: item.parsed("pk", |pk| ProofId::parse(pk.strip_prefix(Key::proofs_of(purpose))?))?,
+        id_mac: item.parsed("id_mac", Mac::from_text)?,
+        token_mac: item.parsed("token_mac", Mac::from_text)?,
+        code_mac: item.parsed("code_mac", Mac::from_text)?,
+        code_expires_at: item.time("code_expires_at")?,
+        code_attempts: item.number(CODE_ATTEMPTS)?,
+        expires_at: item.time("expires_at")?,
+    })
+}
