@@ -45,8 +45,8 @@ struct Flow {
 /// says who is signed in) and ten calls of own routes; two log-ins, and one sign-up among ten users. Units are those that
 /// `local/tests/it/budget.rs` asserts, the authorizer's with `RevocationCheck=session`.
 const FLOWS: [Flow; 7] = [
-    Flow { function: "signup", hashes: true, write_units: 1.0, read_units: 2.0, mails: 1.0, monthly: 0.1 },
-    Flow { function: "verify", hashes: true, write_units: 10.0, read_units: 1.0, mails: 0.0, monthly: 0.1 },
+    Flow { function: "signup", hashes: true, write_units: 4.0, read_units: 2.0, mails: 1.0, monthly: 0.1 },
+    Flow { function: "verify", hashes: true, write_units: 12.0, read_units: 1.0, mails: 0.0, monthly: 0.1 },
     Flow { function: "login", hashes: true, write_units: 1.0, read_units: 3.0, mails: 0.0, monthly: 2.0 },
     Flow { function: "refresh", hashes: false, write_units: 1.0, read_units: 1.0, mails: 0.0, monthly: 60.0 },
     Flow { function: "me", hashes: false, write_units: 0.0, read_units: 2.0, mails: 0.0, monthly: 2.0 },

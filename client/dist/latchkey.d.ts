@@ -137,14 +137,14 @@ export interface Verification {
 }
 /** A client. Every method but `fetch` rejects with a `LatchkeyError`. */
 export interface Client {
-    /** Begins a sign-up. `expires_in`: seconds that the mailed link works. */
+    /** Begins a sign-up. `expires_in`: seconds that the mailed link works. A browser has `signup_id` in its cookie alone. */
     signUp(signup: {
         username: string;
         email: string;
         password: string;
         locale?: string;
     }): Promise<{
-        signup_id: string;
+        signup_id?: string;
         expires_in: number;
     }>;
     /** Has another mail sent. */

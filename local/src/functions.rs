@@ -156,6 +156,8 @@ fn compose(folder: &str, platform: &Platform) -> Result<Option<Function>, Config
         "mail-events" => event_function(mail_events::Deps::new(platform)?, mail_events::receive),
         "me" => Function::Http(me::service(platform)?),
         "outbox" => event_function(outbox::Deps::new(platform)?, outbox::deliver),
+        "password-forgot" => Function::Http(password_forgot::service(platform)?),
+        "password-reset" => Function::Http(password_reset::service(platform)?),
         "reauthenticate" => Function::Http(reauthenticate::service(platform)?),
         "refresh" => Function::Http(refresh::service(platform)?),
         "renew" => event_function(renew::Deps::new(platform)?, renew::renew),

@@ -40,7 +40,7 @@ pub fn document() -> Value {
         },
         "servers": [{ "url": "/", "description": "Where this is served" }],
         "tags": [
-            { "name": "Sign-up" }, { "name": "Sessions" }, { "name": "Keys", "description": "For verifiers of tokens." },
+            { "name": "Sign-up" }, { "name": "Password" }, { "name": "Sessions" }, { "name": "Keys", "description": "For verifiers of tokens." },
         ],
         "paths": paths,
         "components": {
@@ -77,6 +77,8 @@ impl Schemas {
         let needs = |field: &str| json!({ "required": [field], "properties": { field: { "type": "string" } } });
         let more = [
             ("LoginRequest", "oneOf", json!([needs("username"), needs("email")])),
+            ("ForgotRequest", "oneOf", json!([needs("username"), needs("email")])),
+            ("ResetRequest", "oneOf", json!([needs("code"), needs("token")])),
             ("VerifyRequest", "anyOf", json!([needs("code"), needs("token")])),
         ];
         for (schema, member, value) in more {
@@ -176,6 +178,11 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         "properties": { "token": { "type": "string" }, "password": { "type": "string", "format": "password" } },
     });
     let verify_request = schemas.add::<verify::VerifyRequest>();
+    let reset_form = json!({
+        "type": "object", "required": ["token", "password"],
+        "properties": { "token": { "type": "string" }, "password": { "type": "string", "format": "password" } },
+    });
+    let reset_request = schemas.add::<password_reset::ResetRequest>();
     vec![
         Operation {
             summary: "Begin a sign-up",
@@ -197,7 +204,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             answers: vec![
                 Answer::new(StatusCode::ACCEPTED, "A mail is on its way.")
                     .json(schemas.add::<signup::SignupResponse>())
-                    .header("Set-Cookie", "For browsers: `__Host-signup`, the `signup_id`."),
+                    .header("Set-Cookie", "For browsers: `__Host-signup`, which holds the `signup_id`."),
             ],
             codes: vec![
                 BODY,
@@ -281,6 +288,77 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             ],
             has_page: true,
             ..base("verify", "Sign-up", "POST", "/verify")
+        },
+        Operation {
+            summary: "Mail what lets its reader set a new password",
+            description: "A link and a code of 8 digits, where there is an account; an address without one gets a mail that \
+                says so. The answer is the same for whatever name or address.",
+            body: body(
+                schemas.add::<password_forgot::ForgotRequest>(),
+                true,
+                json!({
+                    "browser": { "value": { "email": "ann@example.com" } },
+                    "app": { "value": { "username": "ann", "locale": "ko", "client": "app" } },
+                }),
+            ),
+            answers: vec![
+                Answer::new(StatusCode::ACCEPTED, "A mail is on its way, if there is anybody to mail.")
+                    .json(schemas.add::<password_forgot::ForgotResponse>())
+                    .header("Set-Cookie", "For browsers: `__Host-reset`, which holds the `reset_id`."),
+            ],
+            codes: vec![BODY, &[Code::InvalidUsername, Code::InvalidEmail, Code::CsrfRejected]],
+            ..base("forgotPassword", "Password", "POST", "/password/forgot")
+        },
+        Operation {
+            summary: "The page that the mailed link opens",
+            description: "Whose password it is about, and one field for the new one; once that is set, the way to the app. \
+                It changes nothing.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            answers: vec![
+                Answer::new(StatusCode::OK, "The page, in English or Korean by `Accept-Language`.").html(),
+                Answer::new(StatusCode::BAD_REQUEST, "A page that says that the link is not one of ours.").html(),
+            ],
+            ..base("showReset", "Password", "GET", "/password/reset")
+        },
+        Operation {
+            summary: "Whether the mailed link is one of ours",
+            description: "As GET, without the page: what mail programs ask first.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            answers: vec![Answer::new(StatusCode::OK, "It is."), Answer::new(StatusCode::BAD_REQUEST, "It is not.")],
+            ..base("checkReset", "Password", "HEAD", "/password/reset")
+        },
+        Operation {
+            summary: "Set a new password",
+            description: "By the mailed link's token, on any device, or by the mailed code on the device that asked. All \
+                sessions of the account end, and nobody is signed in. The very same request within ten minutes, ten times at \
+                most, is answered the same, as the first answer may have been lost.",
+            body: Some((
+                json!({
+                    "application/json": { "schema": reset_request, "examples": {
+                        "code in an app": { "value": {
+                            "reset_id": SECRET, "code": "12345678", "password": "correct horse battery", "client": "app",
+                        } },
+                        "code in the browser that asked": { "value": {
+                            "code": "12345678", "password": "correct horse battery",
+                        } },
+                        "link opened by the app": { "value": {
+                            "token": SECRET, "password": "correct horse battery", "client": "app",
+                        } },
+                    } },
+                    "application/x-www-form-urlencoded": { "schema": reset_form },
+                }),
+                true,
+            )),
+            answers: vec![
+                Answer::new(StatusCode::NO_CONTENT, "The password is set.")
+                    .header("Set-Cookie", "`__Host-reset` removed, if it is of this reset."),
+                Answer::new(StatusCode::SEE_OTHER, "The password is set, by the page's form.")
+                    .header("Location", "`AppUrl`.")
+                    .header("Set-Cookie", "`__Host-reset` removed, if it is of this reset."),
+            ],
+            codes: vec![BODY, &[Code::WeakPassword, Code::InvalidVerification, Code::CsrfRejected]],
+            has_page: true,
+            ..base("resetPassword", "Password", "POST", "/password/reset")
         },
         Operation {
             summary: "Sign in with a password",

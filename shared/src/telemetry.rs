@@ -114,6 +114,11 @@ pub enum SecurityEvent {
         /// The account that was tried, if there is one.
         user_id: Option<UserId>,
     },
+    /// Whoever reads an account's mail set a new password; all its sessions are over.
+    PasswordReset {
+        /// The account.
+        user_id: UserId,
+    },
     /// A mailed code or link, or the password beside a link, was wrong, old or spent.
     VerificationFailed,
     /// A page made a request that may not.
@@ -163,6 +168,7 @@ impl SecurityEvent {
             Self::WrongPassword { .. } => "wrong_password",
             Self::SignedIn { .. } => "signed_in",
             Self::SignInFailed { .. } => "sign_in_failed",
+            Self::PasswordReset { .. } => "password_reset",
             Self::VerificationFailed => "verification_failed",
             Self::OriginRejected => "origin_rejected",
             Self::TokenForged { .. } => "token_forged",
@@ -181,12 +187,15 @@ impl SecurityEvent {
             | Self::Reauthenticated { session, kind }
             | Self::PasswordChanged { session, kind } => (Some(session), Some(kind), None),
             Self::WrongPassword { session } => (Some(session), None, None),
-            Self::KeyFailed | Self::SignInFailed { .. } | Self::VerificationFailed | Self::OriginRejected => {
-                (None, None, None)
-            }
+            Self::KeyFailed
+            | Self::SignInFailed { .. }
+            | Self::PasswordReset { .. }
+            | Self::VerificationFailed
+            | Self::OriginRejected => (None, None, None),
         };
         let (user_id, method) = match self {
             Self::SignInFailed { user_id } => (user_id, None),
+            Self::PasswordReset { user_id } => (Some(user_id), None),
             Self::SignedIn { session, method, .. } => (Some(session.user_id), Some(method)),
             _ => (session.map(|session| session.user_id), None),
         };
@@ -202,7 +211,13 @@ impl SecurityEvent {
                 )
             };
         }
-        if matches!(self, Self::SignedIn { .. } | Self::Reauthenticated { .. } | Self::PasswordChanged { .. }) {
+        if matches!(
+            self,
+            Self::SignedIn { .. }
+                | Self::Reauthenticated { .. }
+                | Self::PasswordChanged { .. }
+                | Self::PasswordReset { .. }
+        ) {
             write_line!(info);
         } else {
             write_line!(warn);
@@ -315,6 +330,10 @@ mod tests {
             (
                 SecurityEvent::SignInFailed { user_id: None },
                 json!({"level": "WARN", "security_event": "sign_in_failed"}),
+            ),
+            (
+                SecurityEvent::PasswordReset { user_id: session.user_id },
+                json!({"level": "INFO", "security_event": "password_reset", "user_id": user_id}),
             ),
             (SecurityEvent::VerificationFailed, json!({"level": "WARN", "security_event": "verification_failed"})),
             (SecurityEvent::OriginRejected, json!({"level": "WARN", "security_event": "origin_rejected"})),

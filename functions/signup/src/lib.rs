@@ -1,7 +1,7 @@
 //! `POST /signup` — begins a sign-up and mails a link and a code.
 //!
 //! Success: `202` with `signup_id` (the secret of the device that signed up) and `expires_in` (seconds that the link
-//! works); browsers also get the cookie `signup`. The same whether or not the address has an account: then the mail
+//! works); browsers get the cookie `signup` instead of `signup_id`. The same whether or not the address has an account: then the mail
 //! says so, and the sign-up never verifies.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
@@ -9,37 +9,37 @@
 //!
 //! `POST /signup/resend` — mails a new code and link; the old ones die. Guesses of the code are not refilled.
 //!
-//! Success: `202`, also for a `signup_id` that there is not.
+//! Success: `202`, also for a `signup_id` that there is not, with the same calls and writes.
+//!
+//! No answer waits for a mail: that lies in the outbox, with what it tells of.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `rate_limited` (within 60 s of the last mail,
 //! or after 5), `csrf_rejected`, `unavailable`.
 //!
-//! Round trips: 2 and the mail; 1 WRU, 2 RRU.
+//! Round trips: 2; 4 WRU, 2 RRU. A resend: 2; 4 WRU, 1 RRU.
 
 use shared::account::{
-    CandidatePassword, EmailAddress, LINK_LIFETIME, LinkAndCode, PendingSignup, ProofSecret, Purpose, ReservedUsernames,
-    Username,
+    CandidatePassword, EmailAddress, LINK_LIFETIME, LinkAndCode, MailedProof, PendingSignup, ProofId, ProofSecret,
+    ReservedUsernames, Username,
 };
 use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
 use shared::http::header;
 use shared::locale::Locale;
-use shared::mail::{Letter, Letterhead, MailError, Mailer};
-use shared::outbox::{MailedSecrets, QueuedMail};
+use shared::mail::Letter;
+use shared::outbox::{OutboxItem, QueuedMail};
 use shared::password_hasher::PasswordHasher;
 use shared::prelude::*;
 use shared::session::Client;
 use shared::store::Resend;
-use shared::token::{KeyRing, Mac};
+use shared::token::{KeyRing, MacKey};
 
 /// What a sign-up needs.
 pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
-    mailer: Mailer,
     hasher: PasswordHasher,
     api: Api,
-    app_url: String,
     service_name: String,
     reserved_usernames: ReservedUsernames,
     password_min_length: usize,
@@ -51,11 +51,9 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let environment = &platform.environment;
     let deps = Deps {
         store: platform.store(),
-        keys: platform.signing_keys(&[KeyUse::Mac])?,
-        mailer: platform.mailer()?,
+        keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Outbox])?,
         hasher: platform.hasher(),
         api: environment.api()?,
-        app_url: environment.app_url()?.into(),
         service_name: environment.service_name()?,
         reserved_usernames: environment.reserved_usernames()?,
         password_min_length: environment.password_min_length()?,
@@ -97,8 +95,9 @@ pub struct ResendRequest {
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignupResponse {
-    /// The secret of the device that signed up.
-    signup_id: String,
+    /// The secret of the device that signed up. A browser has it in its cookie alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signup_id: Option<String>,
     /// Seconds that the mailed link works.
     #[cfg_attr(feature = "openapi", schema(example = 86400))]
     expires_in: u64,
@@ -161,7 +160,7 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 
-    let taken = deps.store.find_taken(&email, &username, now).await?;
+    let taken = deps.store.find_taken(&email, &username).await?;
     if taken.username {
         return Err(SignupError::UsernameTaken.into());
     }
@@ -170,14 +169,12 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let key = deps.keys.mac_key(now).await?;
     let (pending, signup_id, secrets) =
         PendingSignup::start(email, username, password_hash, locale, taken.email, &key, now);
-    deps.store.create_signup(&pending).await?;
-    // What came back would come back again, and cost the sender's good name. The answer is the same.
-    if !taken.undeliverable {
-        mail(deps, &pending, &secrets, inbound).await?;
-    }
+    let mail = mail(deps, &pending, &pending.proof, &secrets, inbound, now).await?;
+    deps.store.create_signup(&pending, &[mail]).await?;
 
     let signup_id = signup_id.expose();
-    let body = SignupResponse { signup_id: signup_id.clone(), expires_in: LINK_LIFETIME };
+    let for_app = (client == Client::App).then(|| signup_id.clone());
+    let body = SignupResponse { signup_id: for_app, expires_in: LINK_LIFETIME };
     let mut response = json::response(StatusCode::ACCEPTED, &body);
     if client == Client::Browser {
         let cookies = Cookies::new(&deps.api, &inbound.api_url);
@@ -191,41 +188,63 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let signup_id = signup_id.or(inbound.signup_cookie.clone()).ok_or(SignupError::NoSignupId)?;
     let now = deps.clock.now();
 
-    let (resend, secrets) = match renew(deps, &signup_id).await? {
-        Some((resend, secrets, token_mac)) => (resend, Some((secrets, token_mac))),
-        None => {
-            let subject = deps.keys.mac_key(now).await?.mac("resend-limit", &[signup_id.as_bytes()]);
-            (deps.store.count_unknown_resend(subject, now).await?, None)
+    let resent = match find_own(deps, &signup_id, now).await? {
+        Some((pending, key)) => {
+            let (renewed, secrets) = pending.proof.renewed(&key, now);
+            let mail = mail(deps, &pending, &renewed, &secrets, inbound, now).await?;
+            deps.store.renew_signup(&renewed, &[mail], now).await?
         }
+        None => Resend::Unknown,
     };
-    let pending = match resend {
-        Resend::NotYet(seconds) => return Err(SignupError::NotYet(seconds).into()),
-        Resend::Due(pending) => pending,
+    let resent = if resent == Resend::Unknown {
+        let subject = deps.keys.mac_key(now).await?.mac("resend-limit", &[signup_id.as_bytes()]);
+        deps.store.count_unknown_resend(subject, &[OutboxItem::nothing(now)], now).await?
+    } else {
+        resent
     };
-    if let (Some(before), Some((secrets, token_mac))) = (pending, secrets)
-        && !deps.store.find_undeliverable(&before.email, now).await?
-        && let Err(error) = mail(deps, &before, &secrets, inbound).await
-    {
-        // The link of the last mail lives on, and the same request may come again at once.
-        deps.store.undo_renewal(&before, token_mac).await?;
-        return Err(error.into());
+    if let Resend::NotYet(seconds) = resent {
+        return Err(SignupError::NotYet(seconds).into());
     }
     Ok(json::response(StatusCode::ACCEPTED, &ResendResponse { expires_in: LINK_LIFETIME }))
 }
 
-/// Renews the mailed secrets of a sign-up; `None` when there is no such sign-up, or it is completed.
-async fn renew(deps: &Deps, signup_id: &str) -> Result<Option<(Resend, LinkAndCode, Mac)>, Problem> {
-    let now = deps.clock.now();
-    let Some(signup_id) = ProofSecret::parse(signup_id) else { return Ok(None) };
-    let Some(key) = deps.keys.mac_key_with_id(signup_id.key_id, now).await? else { return Ok(None) };
-    let secrets = LinkAndCode::random(key.id(), signup_id.proof_id);
-    let macs = secrets.macs(Purpose::Signup, &key);
-    let own = signup_id.id_mac(Purpose::Signup, &key);
-    let resend = deps.store.renew_signup(signup_id.proof_id, own, macs, now).await?;
-    Ok(resend.map(|resend| (resend, secrets, macs.0)))
+/// The sign-up of the device that has this `signup_id`, unless it is completed. Whatever is no such secret is looked for
+/// as one is.
+async fn find_own(
+    deps: &Deps,
+    signup_id: &str,
+    now: Timestamp,
+) -> Result<Option<(PendingSignup, Arc<MacKey>)>, Problem> {
+    let signup_id = ProofSecret::parse(signup_id);
+    let key = match &signup_id {
+        Some(signup_id) => deps.keys.mac_key_with_id(signup_id.key_id, now).await?,
+        None => None,
+    };
+    let id = signup_id.as_ref().map_or_else(ProofId::random, |signup_id| signup_id.proof_id);
+    let pending = deps.store.find_signup(id, now).await?;
+    let (Some(pending), Some(signup_id), Some(key)) = (pending, signup_id, key) else { return Ok(None) };
+    let is_own = pending.completion.is_none() && pending.proof.is_of_device(&signup_id, &key);
+    Ok(is_own.then_some((pending, key)))
 }
 
-/// Sends the mail that a sign-up calls for. The link leads to the API's own URL, never to one that a client named.
-    CandidatePassword, EmailAddress, LINK_LIFETIME, LinkAndCode, PendingSignup, ProofSecret, Purpose, ReservedUsernames,
-    Username,
+/// The mail that a sign-up calls for. The link leads to the API's own URL, never to one that a client named. That the address
+/// has an account is told without link and code.
+async fn mail(
+    deps: &Deps,
+    pending: &PendingSignup,
+    proof: &MailedProof,
+    secrets: &LinkAndCode,
+    inbound: &Inbound,
+    now: Timestamp,
+) -> Result<OutboxItem, Problem> {
+    let key = deps.keys.outbox_key(now).await?;
+    let mail =
+        |letter| QueuedMail::new(pending.email.clone(), pending.locale, letter, now).from_device(&inbound.device);
+    let mail = if pending.decoy {
+        mail(Letter::AlreadyRegistered)
+    } else {
+        let letter = Letter::Verification { username: pending.username.as_str().to_owned() };
+        mail(letter).with_proof(proof, secrets, &key, inbound.api_url.as_str())?
+    };
+    Ok(OutboxItem::mail(mail, now))
 }

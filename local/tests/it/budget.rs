@@ -2,10 +2,13 @@
 //!
 //! Each flow is measured once its keys are loaded. A failed condition bills too, but does not report.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::authorizer::with_ping;
+use crate::harness::tables::overwrite;
 use crate::harness::{AppSession, Call, Person, Stack, retry_key};
+use crate::mail_events::{bounce, marked};
 use crate::reauthenticate::Device;
 
 /// What a flow may cost.
@@ -28,10 +31,16 @@ impl Stack {
     }
 }
 
-const SIGNUP: Budget = Budget { round_trips: 2, write_units: 1.0, read_units: 2.0 };
+/// The sign-up and its mail in one transaction.
+const SIGNUP: Budget = Budget { round_trips: 2, write_units: 4.0, read_units: 2.0 };
+const RESEND: Budget = Budget { round_trips: 2, write_units: 4.0, read_units: 1.0 };
 /// By code: a guess is spent before it is compared (docs/decisions/0004-verification.md).
-const VERIFY_BY_CODE: Budget = Budget { round_trips: 2, write_units: 11.0, read_units: 1.0 };
-const VERIFY: Budget = Budget { round_trips: 2, write_units: 10.0, read_units: 1.0 };
+const VERIFY_BY_CODE: Budget = Budget { round_trips: 2, write_units: 13.0, read_units: 1.0 };
+/// With the event that tells of the account.
+const VERIFY: Budget = Budget { round_trips: 2, write_units: 12.0, read_units: 1.0 };
+const FORGOT: Budget = Budget { round_trips: 3, write_units: 4.0, read_units: 2.0 };
+const RESET: Budget = Budget { round_trips: 3, write_units: 6.0, read_units: 2.0 };
+const RESET_BY_CODE: Budget = Budget { round_trips: 3, write_units: 7.0, read_units: 1.0 };
 const LOGIN: Budget = Budget { round_trips: 3, write_units: 1.0, read_units: 3.0 };
 /// The session and the notice are one transaction.
 const LOGIN_ON_A_NEW_DEVICE: Budget = Budget { round_trips: 3, write_units: 4.0, read_units: 3.0 };
@@ -97,6 +106,86 @@ async fn a_taken_address_costs_what_a_free_one_costs() {
     }
     assert_eq!(costs[0].operations, costs[1].operations);
     assert_eq!(costs[0].round_trips, costs[1].round_trips);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_sign_up_costs_what_a_known_one_costs() {
+    let (stack, alice) = warm(&[]).await;
+    let client = stack.client();
+    let (known, _) = stack.sign_up(&Person::named("bob")).await;
+    let (taken, _) = stack.sign_up(&Person { username: "mallory".to_owned(), ..alice }).await;
+    let mut unknown = known.clone().into_bytes();
+    let last = unknown.len() - 2;
+    unknown[last] = if unknown[last] == b'A' { b'B' } else { b'A' };
+    let unknown = String::from_utf8(unknown).expect("ASCII");
+    stack.clock.advance(60);
+    let mut costs = Vec::new();
+    for signup_id in [known.as_str(), &taken, &unknown, "nothing"] {
+        let again = || client.post("/signup/resend").json(json!({"signup_id": signup_id}));
+        stack.within("resend", &RESEND, 202, again()).await;
+        let resent = stack.proxy().cost();
+        stack.within("resend, too early", &RESEND, 429, again()).await;
+        let refused = stack.proxy().cost();
+        costs.push((resent.operations, resent.write_units, resent.round_trips, refused.operations));
+    }
+    for cost in &costs {
+        assert_eq!(cost, &costs[0]);
+    }
+}
+
+/// Whoever forgot a password, and whoever only asks: one cost, whether or not there is anybody to mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn forgetting_a_password() {
+    let (stack, alice) = warm(&[]).await;
+    let banned = stack.person("banned").await;
+    let bounced = stack.person("bounced").await;
+    let user_id = stack.app(&banned).await.user_id;
+    let key = format!("USER#{user_id}");
+    overwrite(&stack, &key, "status", AttributeValue::S("disabled".to_owned())).await;
+    marked(&stack, bounce("Permanent", &bounced.email)).await;
+    let client = stack.client();
+    let ask = |who: Value| client.post("/password/forgot").json(who);
+    ask(json!({"email": alice.email})).send().await.expect(202);
+    let mut costs = Vec::new();
+    for (what, who) in [
+        ("an address", json!({"email": alice.email})),
+        ("a name", json!({"username": alice.username})),
+        ("an unknown address", json!({"email": "nobody@example.test"})),
+        ("an unknown name", json!({"username": "nobody"})),
+        ("a banned account's address", json!({"email": banned.email})),
+        ("a banned account's name", json!({"username": banned.username})),
+        ("an address that bounced", json!({"email": bounced.email})),
+    ] {
+        stack.within(what, &FORGOT, 202, ask(who)).await;
+        let cost = stack.proxy().cost();
+        assert!((cost.write_units, cost.read_units) == (FORGOT.write_units, FORGOT.read_units), "{what}: {cost:?}");
+        costs.push((what, cost.operations, cost.round_trips));
+    }
+    for (what, operations, round_trips) in &costs {
+        assert_eq!((operations, round_trips), (&costs[0].1, &costs[0].2), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resetting_a_password() {
+    let (stack, alice) = warm(&[]).await;
+    let client = stack.client();
+    client.post("/password/reset").json(json!({"token": "A".repeat(54), "password": "nine loud otters"})).send().await;
+    for by_code in [false, true] {
+        let body = json!({"email": alice.email, "client": "app"});
+        let answer = client.post("/password/forgot").json(body).send().await.expect(202);
+        let mail = stack.mail_to(&alice.email).await;
+        let page = Budget { round_trips: 2, write_units: 0.0, read_units: 2.0 };
+        let path = format!("/password/reset?token={}", mail.token());
+        stack.within("the page", &page, 200, client.get(&path)).await;
+        let (budget, proof) = if by_code {
+            let reset_id = answer.json()["reset_id"].clone();
+            (&RESET_BY_CODE, json!({"reset_id": reset_id, "code": mail.code(), "password": "nine loud otters"}))
+        } else {
+            (&RESET, json!({"token": mail.token(), "password": "nine loud otters"}))
+        };
+        stack.within("reset", budget, 204, client.post("/password/reset").json(proof)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,6 +343,12 @@ async fn everything(stack: &Stack, alice: &Person) {
     stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
     let again = json!({"token": mail.token(), "password": person.password, "client": "app"});
     stack.verify(again).await.expect_problem(400, "invalid_verification");
+    client.post("/password/forgot").json(json!({"username": "nobody"})).send().await.expect(202);
+    client.post("/password/forgot").json(json!({"email": alice.email})).send().await.expect(202);
+    let mail = stack.mail_to(&alice.email).await;
+    client.get(&format!("/password/reset?token={}", mail.token())).send().await.expect(200);
+    let body = json!({"token": mail.token(), "password": alice.password});
+    client.post("/password/reset").json(body).send().await.expect(204);
     let app = stack.app(alice).await;
     let next = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
     stack.refresh(&app.refresh, None).await.expect(401);

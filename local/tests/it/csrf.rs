@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use crate::harness::{Call, Client, Person, Stack};
 
 /// Every route with an unsafe method, and a body that it would take.
-fn unsafe_routes(alice: &Person) -> [(&'static str, Value); 6] {
+fn unsafe_routes(alice: &Person) -> [(&'static str, Value); 8] {
     [
         ("/signup", Person::named("other").signup("browser")),
         ("/signup/resend", json!({"signup_id": "nothing"})),
         ("/verify", json!({"token": "nothing", "password": "nothing"})),
+        ("/password/forgot", json!({"email": alice.email})),
+        ("/password/reset", json!({"token": "nothing", "password": "nine loud otters"})),
         ("/login", alice.login("browser")),
         ("/refresh", json!({})),
         ("/logout", json!({})),
@@ -81,7 +83,9 @@ fn bare(browser: &Client, path: &str, site: Option<&str>) -> Call {
 async fn cookies_without_an_origin_need_a_same_origin_fetch() {
     let stack = Stack::start().await;
     let alice = stack.person("alice").await;
-    for path in ["/refresh", "/logout", "/login", "/signup", "/verify", "/signup/resend"] {
+    for path in
+        ["/refresh", "/logout", "/login", "/signup", "/verify", "/signup/resend", "/password/forgot", "/password/reset"]
+    {
         let browser = stack.signed_in(&alice).await;
         for site in [None, Some("same-site"), Some("cross-site"), Some("none"), Some("")] {
             let call = bare(&browser, path, site).json(json!({}));

@@ -11,7 +11,7 @@ fn notification(message: &Value) -> Value {
     json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Type": "Notification", "Message": message.to_string()}}]})
 }
 
-fn bounce(kind: &str, address: &str) -> Value {
+pub(crate) fn bounce(kind: &str, address: &str) -> Value {
     notification(&json!({
         "eventType": "Bounce",
         "bounce": {
@@ -39,7 +39,7 @@ fn complaint(kind: Option<&str>, address: &str) -> Value {
     }))
 }
 
-async fn marked(stack: &Stack, event: Value) -> u64 {
+pub(crate) async fn marked(stack: &Stack, event: Value) -> u64 {
     let answer = stack.local.functions().invoke("mail-events", event).await.expect("an answer");
     answer["marked"].as_u64().expect("a count")
 }

@@ -12,6 +12,8 @@ mod mail_events;
 mod me;
 mod outbox;
 mod password_change;
+mod password_forgot;
+mod password_reset;
 mod reauthenticate;
 mod refresh;
 mod rotate_keys;

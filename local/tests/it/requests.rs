@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 use crate::harness::{Call, Person, Stack};
 
 /// Every route that takes JSON, with a body of the right form.
-fn routes() -> [(&'static str, Value); 6] {
+fn routes() -> [(&'static str, Value); 8] {
     [
         ("/signup", Person::named("somebody").signup("app")),
         ("/signup/resend", json!({"signup_id": "nothing"})),
         ("/verify", json!({"signup_id": "nothing", "code": "12345678", "client": "app"})),
+        ("/password/forgot", json!({"email": "nobody@example.test", "client": "app"})),
+        ("/password/reset", json!({"token": "nothing", "password": "nine loud otters", "client": "app"})),
         ("/login", Person::named("nobody").login("app")),
         ("/refresh", json!({"refresh": "rt_nothing"})),
         ("/logout", json!({"refresh": "rt_nothing"})),
@@ -121,7 +123,7 @@ async fn content_types() {
             answer.expect_problem(415, "unsupported_media_type");
         }
         stack.client().post(path).body(body.clone()).send().await.expect_problem(415, "unsupported_media_type");
-        if path != "/verify" {
+        if !["/verify", "/password/reset"].contains(&path) {
             let form = stack.client().post(path).form(&[("username", "alice")]).send().await;
             form.expect_problem(415, "unsupported_media_type");
         }
@@ -145,8 +147,10 @@ async fn sizes() {
         }
     }
     let token = "x".repeat(20_000);
-    let form = stack.browser().post("/verify").form(&[("token", &token)]).send().await;
-    assert_eq!(form.status, 413, "{}", form.text());
+    for path in ["/verify", "/password/reset"] {
+        let form = stack.browser().post(path).form(&[("token", &token)]).send().await;
+        assert_eq!(form.status, 413, "{path}: {}", form.text());
+    }
     // Beyond what API Gateway takes, its own answer.
     let answer = raw(stack.client().post("/login"), padded(7 * 1024 * 1024).as_bytes()).send().await.expect(413);
     assert_eq!(answer.json(), json!({"message": "Request Entity Too Large"}));

@@ -34,7 +34,7 @@ async fn an_app_gets_a_signup_id_and_the_person_a_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_also_gets_the_cookie() {
+async fn a_browser_gets_the_cookie_alone() {
     let stack = Stack::start().await;
     for body in [Person::named("alice").signup("browser"), {
         let mut body = Person::named("bob").signup("browser");
@@ -44,7 +44,8 @@ async fn a_browser_also_gets_the_cookie() {
         let answer =
             stack.browser().post("/signup").json(body).send().await.expect(202).expect_cookies(&["signup"], &[]);
         let cookie = answer.cookie("signup").expect("a cookie");
-        assert_eq!(cookie.value, answer.json()["signup_id"].as_str().expect("a signup_id"));
+        assert_eq!(answer.json(), json!({"expires_in": 86400}), "no script has to see the signup_id");
+        assert_eq!(cookie.value.len(), 54);
         assert_eq!(cookie.attributes, ["HttpOnly", "Max-Age=86400", "Path=/", "SameSite=Lax"]);
     }
 }
@@ -70,7 +71,7 @@ async fn a_taken_address_looks_the_same_from_outside() {
     let mail = stack.mail_to(&alice.email).await;
     assert!(!mail.has_secrets(), "{}", mail.text);
     assert!(!mail.html.contains("token="), "{}", mail.html);
-    let signup_id = taken.json()["signup_id"].clone();
+    let signup_id = taken.cookie("signup").expect("a cookie").value;
     let guess = stack.verify(json!({"signup_id": signup_id, "code": "12345678", "client": "app"})).await;
     guess.expect_problem(400, "invalid_verification");
     // The account is untouched.
@@ -305,6 +306,8 @@ async fn resends(stack: &Stack, signup_id: &str, waits: &[u64]) -> Vec<(u16, Str
         stack.clock.advance(*wait);
         let body = json!({"signup_id": signup_id});
         let answer = stack.client().post("/signup/resend").json(body).send().await;
+        // Until it is sent: a mail whose link is dead by then is left out.
+        stack.mails().await;
         let retry_after = answer.header("retry-after").map(|value| value.parse().expect("seconds"));
         if answer.status == 429 {
             answers.push((answer.status, answer.code(), retry_after));
@@ -411,18 +414,4 @@ async fn a_resend_after_the_verification_hands_out_nothing() {
     // The proof that was mailed first goes on bringing sessions.
     stack.verify(json!({"signup_id": signup_id, "code": mail.code(), "client": "app"})).await.expect(201);
     stack.app(&alice).await;
-}
-
-/// A new account of AWS is in SES's sandbox: nobody is told to try again what would be refused again.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_permanent_mail_error_is_not_retryable() {
-    let stack = Stack::start().await;
-    stack.local.mailbox().refuse(Some("MessageRejected"));
-    let answer = stack.client().post("/signup").json(Person::named("alice").signup("app")).send().await;
-    assert_eq!(answer.expect_problem(500, "internal").header("retry-after"), None);
-    stack.local.mailbox().refuse(Some("TooManyRequestsException"));
-    let answer = stack.client().post("/signup").json(Person::named("alice").signup("app")).send().await;
-    assert!(answer.expect_problem(503, "unavailable").header("retry-after").is_some());
-    stack.local.mailbox().refuse(None);
-    stack.client().post("/signup").json(Person::named("alice").signup("app")).send().await.expect(202);
 }

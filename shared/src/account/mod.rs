@@ -9,6 +9,7 @@ mod password;
 mod pending;
 mod proof;
 mod reserved;
+mod reset;
 mod user;
 mod username;
 
@@ -18,9 +19,10 @@ pub(crate) use id::random_id;
 pub use password::{CandidatePassword, Password, PasswordHash, WeakPassword};
 pub use pending::{Completion, Guess, MAX_MAILS, PASSWORD_ATTEMPTS, PendingSignup, Proof, RESEND_COOLDOWN};
 pub use proof::{
-    CODE_ATTEMPTS, CODE_LIFETIME, LINK_LIFETIME, LinkAndCode, MailedProof, ProofId, ProofSecret, Purpose,
+    CODE_ATTEMPTS, CODE_LIFETIME, LINK_LIFETIME, LinkAndCode, MailedProof, ProofId, ProofSecret, ProofSubject, Purpose,
     REPEAT_WINDOW, VerificationCode,
 };
 pub use reserved::ReservedUsernames;
+pub use reset::{PasswordReset, RESET_REPEATS, ResetCompletion};
 pub use user::{Epoch, Status, User};
 pub use username::{InvalidUsername, Username};

@@ -65,13 +65,27 @@ impl CandidatePassword {
         email: &EmailAddress,
         service_name: &str,
     ) -> Result<Password, WeakPassword> {
+        let password = self.strong_for_anyone(minimum, service_name)?;
+        let address = email.normalised();
+        let own = [username.as_str(), &address, service_name];
+        if password.is_made_of(own.into_iter().flat_map(own_words)) {
+            return Err(WeakPassword::Guessable);
+        }
+        Ok(password)
+    }
+
+    /// What can be said of a new password without knowing whose it will be: [`to_store`](Self::to_store) refuses at least
+    /// what this does.
+    pub fn check(&self, minimum: usize, service_name: &str) -> Result<(), WeakPassword> {
+        self.strong_for_anyone(minimum, service_name).map(drop)
+    }
+
+    fn strong_for_anyone(&self, minimum: usize, service_name: &str) -> Result<Password, WeakPassword> {
         let password = self.normalised().ok_or(WeakPassword::TooLong)?;
         if password.0.chars().count() < minimum {
             return Err(WeakPassword::TooShort { minimum });
         }
-        let address = email.normalised();
-        let own = [username.as_str(), &address, service_name];
-        if password.is_common() || password.is_made_of(own.into_iter().flat_map(own_words)) {
+        if password.is_common() || password.is_made_of(own_words(service_name)) {
             return Err(WeakPassword::Guessable);
         }
         Ok(password)
@@ -325,6 +339,19 @@ mod tests {
         let username = Username::parse("ann.oneil").expect("valid");
         let email = EmailAddress::parse("ann.lives.here@example.com").expect("valid");
         CandidatePassword::new(text.to_owned()).to_store(8, &username, &email, "Blue Door")
+    }
+
+    #[test]
+    fn what_is_weak_for_anyone_is_told_without_knowing_whose_it_is() {
+        let check = |text: &str| CandidatePassword::new(text.to_owned()).check(8, "Blue Door");
+        assert_eq!(check("short"), Err(WeakPassword::TooShort { minimum: 8 }));
+        assert_eq!(check(&"x".repeat(129)), Err(WeakPassword::TooLong));
+        for guessable in ["password1", "Blue Door 1", "12345678901"] {
+            assert_eq!(check(guessable), Err(WeakPassword::Guessable), "{guessable}");
+        }
+        // Only its owner's own words are left to `to_store`.
+        assert_eq!((check("ann.oneil!"), store("ann.oneil!").is_err()), (Ok(()), true));
+        assert_eq!(check("seven quiet llamas"), Ok(()));
     }
 
     fn is_refused(text: &str) -> bool {

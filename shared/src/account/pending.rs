@@ -52,14 +52,14 @@ pub struct PendingSignup {
     pub completion: Option<Completion>,
 }
 
-/// How a sign-up was shown to be of whoever started it.
+/// How a mail was shown to be read, by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// By the device that signed up, with the mailed code.
+    /// By the device that asked, with the mailed code.
     Code,
-    /// By the device that signed up, with the mailed link.
+    /// With the mailed link; where a sign-up is to be proved, by the device that signed up.
     Link,
-    /// By another device, with the mailed link and the password.
+    /// By another device, with the mailed link and the password of the sign-up.
     LinkAndPassword,
 }
 

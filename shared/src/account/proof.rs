@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::id::random_id;
+use super::{EmailAddress, Epoch, User, UserId};
 use crate::base64url;
 use crate::clock::Timestamp;
 use crate::random;
@@ -147,12 +148,12 @@ pub struct LinkAndCode {
 
 impl LinkAndCode {
     /// New ones for a proof.
-    pub fn random(key_id: MacKeyId, proof_id: ProofId) -> Self {
+    fn random(key_id: MacKeyId, proof_id: ProofId) -> Self {
         Self { token: ProofSecret::random(key_id, proof_id), code: VerificationCode::random() }
     }
 
     /// The MACs to store, of token and code.
-    pub fn macs(&self, purpose: Purpose, key: &MacKey) -> (Mac, Mac) {
+    fn macs(&self, purpose: Purpose, key: &MacKey) -> (Mac, Mac) {
         (self.token.token_mac(purpose, key), self.code.mac(purpose, self.token.proof_id, key))
     }
 }
@@ -198,6 +199,13 @@ impl MailedProof {
         (proof, device, secrets)
     }
 
+    /// The same proof with another link and code; those before die. Guesses are not refilled. Beside it is what to mail.
+    pub fn renewed(&self, key: &MacKey, now: Timestamp) -> (Self, LinkAndCode) {
+        let secrets = LinkAndCode::random(key.id(), self.id);
+        let (token_mac, code_mac) = secrets.macs(self.purpose, key);
+        (Self { token_mac, code_mac, code_expires_at: now.plus(CODE_LIFETIME), ..self.clone() }, secrets)
+    }
+
     /// The same proof, if no mail goes with it: no token and no code is its own, and guesses are counted all the same.
     #[must_use]
     pub fn without_mail(self) -> Self {
@@ -218,6 +226,29 @@ impl MailedProof {
     /// Whether this is its newest code. A guess has to be spent before.
     pub fn has_code(&self, code: &VerificationCode, key: &MacKey) -> bool {
         self.code_mac.equals(&code.mac(self.purpose, self.id, key))
+    }
+}
+
+/// The account that a proof was made for, as it was then: the proof holds while epoch and address are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofSubject {
+    /// The account.
+    pub user_id: UserId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its address, to which the mail went.
+    pub email: EmailAddress,
+}
+
+impl ProofSubject {
+    /// The account as it is now.
+    pub fn of(user: &User) -> Self {
+        Self { user_id: user.id, epoch: user.epoch, email: user.email.clone() }
+    }
+
+    /// Whether the account is still as it was.
+    pub fn is_still(&self, user: &User) -> bool {
+        *self == Self::of(user)
     }
 }
 
@@ -287,6 +318,17 @@ mod tests {
         assert!(!other.is_of_device(&device, &key) && !other.has_token(&token, &key) && !other.has_code(&code, &key));
         let other = MailedProof { id: ProofId::random(), ..proof };
         assert!(!other.has_code(&code, &key), "a code belongs to its proof");
+    }
+
+    #[test]
+    fn a_renewed_proof_has_another_link_and_code_and_as_many_guesses() {
+        let key = MacKey::random();
+        let (proof, device, old) = MailedProof::start(Purpose::Signup, &key, NOW);
+        let (renewed, new) = MailedProof { code_attempts: 2, ..proof }.renewed(&key, NOW.plus(60));
+        assert!(renewed.has_token(&new.token, &key) && renewed.has_code(&new.code, &key));
+        assert!(!renewed.has_token(&old.token, &key) && renewed.is_of_device(&device, &key));
+        assert_eq!((renewed.code_attempts, renewed.code_expires_at), (2, NOW.plus(60 + CODE_LIFETIME)));
+        assert_eq!(renewed.expires_at, NOW.plus(LINK_LIFETIME));
     }
 
     #[test]

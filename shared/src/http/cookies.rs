@@ -1,7 +1,7 @@
-//! The cookies: `access`, `refresh`, `signup` and `device`, which no script can read, and `username`, which the app's page
-//! reads to greet.
+//! The cookies: `access`, `refresh`, `signup`, `reset` and `device`, which no script can read, and `username`, which the app's
+//! page reads to greet.
 //!
-//! Where the API is https, the first four are `__Host-` cookies: bound to the host, so that no other subdomain can
+//! Where the API is https, all but the last are `__Host-` cookies: bound to the host, so that no other subdomain can
 //! plant one. On http (the local stack) browsers refuse that prefix, and the names are bare.
 
 use cookie::time::Duration;
@@ -26,6 +26,8 @@ pub enum CookieKind {
     Refresh,
     /// The `signup_id` of the browser that signed up.
     Signup,
+    /// The `reset_id` of the browser that forgot a password.
+    Reset,
     /// What tells which people have signed in on this browser before. It opens nothing, and a logout leaves it.
     Device,
     /// The user's name, readable.
@@ -33,7 +35,7 @@ pub enum CookieKind {
 }
 
 impl CookieKind {
-    /// Those of a session or a sign-up.
+    /// Those of a session or a sign-up. A reset is no session's matter: it may be of another account.
     const OF_SESSIONS: [Self; 4] = [Self::Access, Self::Refresh, Self::Signup, Self::Username];
 
     const fn name(self, is_https: bool) -> &'static str {
@@ -44,6 +46,8 @@ impl CookieKind {
             (Self::Refresh, false) => "refresh",
             (Self::Signup, true) => "__Host-signup",
             (Self::Signup, false) => "signup",
+            (Self::Reset, true) => "__Host-reset",
+            (Self::Reset, false) => "reset",
             (Self::Device, true) => "__Host-device",
             (Self::Device, false) => "device",
             (Self::Username, _) => "username",

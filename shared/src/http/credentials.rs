@@ -23,6 +23,8 @@ pub struct Inbound {
     pub refresh_cookie: Option<String>,
     /// The cookie `signup`.
     pub signup_cookie: Option<String>,
+    /// The cookie `reset`.
+    pub reset_cookie: Option<String>,
     /// The cookie `device`.
     pub device_cookie: Option<String>,
     /// The token of `Authorization: Bearer`.
@@ -52,6 +54,7 @@ impl Inbound {
             access_cookie: cookie(CookieKind::Access),
             refresh_cookie: cookie(CookieKind::Refresh),
             signup_cookie: cookie(CookieKind::Signup),
+            reset_cookie: cookie(CookieKind::Reset),
             device_cookie: cookie(CookieKind::Device),
             bearer: std::str::from_utf8(bytes("authorization")).ok().and_then(bearer).map(str::to_owned),
             device: String::from_utf8_lossy(bytes("user-agent")).into_owned(),
@@ -66,6 +69,7 @@ impl Inbound {
         self.access_cookie.is_some()
             || self.refresh_cookie.is_some()
             || self.signup_cookie.is_some()
+            || self.reset_cookie.is_some()
             || self.device_cookie.is_some()
     }
 

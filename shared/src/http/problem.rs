@@ -17,7 +17,7 @@ use crate::function::InvokeError;
 use crate::mail::MailError;
 use crate::password_hasher::HashError;
 use crate::store::{AccountError, StoreError};
-use crate::token::{AccessError, KeyError};
+use crate::token::{AccessError, KeyError, SealError};
 
 /// Declares the closed set: variant, name on the wire, status and title.
 macro_rules! codes {
@@ -341,6 +341,12 @@ impl From<AccessError> for Problem {
 impl From<InvokeError> for Problem {
     fn from(error: InvokeError) -> Self {
         Self::new(Code::Unavailable).caused_by(error)
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        Self::new(Code::Internal).caused_by(error)
     }
 }
 

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Event, EventType, PublishError, Publisher};
 
-use crate::account::{EmailAddress, User, UserId, random_id};
+use crate::account::{EmailAddress, LinkAndCode, MailedProof, User, UserId, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::mail::Letter;
 use crate::random;
 use crate::session::Session;
+use crate::store::partition_of;
 use crate::token::{Mac, SealError, Sealed, SealingKey};
 
 /// Partitions of an hour: no partition has to take more than a share of all writes (DynamoDB takes 1,000 a second in one).
@@ -242,6 +243,21 @@ impl QueuedMail {
         let (token_mac, api_url) = (token_mac.to_text(), api_url.to_owned());
         self.proof = Some(QueuedProof { item, token_mac, code_expires_at, api_url, sealed });
         Ok(self)
+    }
+}
+
+impl QueuedMail {
+    /// The same with what lets its reader prove something. Without guesses left a code would only disappoint.
+    pub fn with_proof(
+        self,
+        proof: &MailedProof,
+        mailed: &LinkAndCode,
+        key: &SealingKey,
+        api_url: &str,
+    ) -> Result<Self, SealError> {
+        let code = (proof.code_attempts > 0).then(|| mailed.code.as_str().to_owned());
+        let secrets = MailedSecrets { token: mailed.token.expose(), code };
+        self.with_secrets(&secrets, key, partition_of(proof), proof.token_mac, proof.code_expires_at, api_url)
     }
 }
 

@@ -12,13 +12,16 @@ mod keys;
 mod outbox;
 mod proofs;
 mod replacements;
+mod resets;
 mod sessions;
 mod signups;
 mod users;
 
 pub use keys::{KeyTimes, Rings};
 pub use outbox::{Lease, Leased, Waiting};
+pub use proofs::partition_of;
 pub use replacements::{Charged, PasswordChange, ReplaceError};
+pub use resets::ResetRefusal;
 pub use sessions::Rotation;
 pub use signups::{AccountError, NewAccount, Resend};
 pub use users::{Account, Identifier, Taken, Undeliverable};

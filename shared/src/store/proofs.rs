@@ -1,19 +1,64 @@
 //! Mailed proofs: attributes of the items of what they prove, alike in all of them.
 
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, string};
 use crate::account::{MailedProof, ProofId, Purpose, REPEAT_WINDOW};
 use crate::clock::Timestamp;
+use crate::outbox::OutboxItem;
 use crate::token::Mac;
 
 /// The attribute that counts the guesses of a code left.
 pub(super) const CODE_ATTEMPTS: &str = "code_attempts";
 
+/// The partition of what a proof is part of, by which the outbox knows whether its mail is still worth sending.
+pub fn partition_of(proof: &MailedProof) -> String {
+    Key::proof(proof.purpose, proof.id).pk
+}
+
 impl Store {
+    /// Stores a new item that a proof is part of, together with what is to be mailed. Without a condition, as its identifier
+    /// is new.
+    pub(super) async fn put_proved(&self, item: Item, outbox: &[OutboxItem]) -> Result<(), StoreError> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item.into_attributes())).build()?;
+        let put = TransactWriteItem::builder().put(put).build();
+        let items = [vec![put], self.outbox_puts(outbox)?].concat();
+        self.client.transact_write_items().set_transact_items(Some(items)).send().await?;
+        Ok(())
+    }
+
+    /// Changes an item under a condition, together with what is to be told; if that fails, what is stored comes back as an
+    /// error, and nothing is told.
+    pub(super) async fn update_and_tell(
+        &self,
+        key: &Key,
+        update: UpdateBuilder,
+        outbox: &[OutboxItem],
+    ) -> Result<Result<(), Option<Item>>, StoreError> {
+        let update = update
+            .table_name(&self.table)
+            .set_key(Some(key.to_attributes()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()?;
+        let update = TransactWriteItem::builder().update(update).build();
+        let items = [vec![update], self.outbox_puts(outbox)?].concat();
+        let Err(error) = self.client.transact_write_items().set_transact_items(Some(items)).send().await else {
+            return Ok(Ok(()));
+        };
+        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+            && let Some(reason) = cancelled.cancellation_reasons().first()
+            && reason.code() == Some("ConditionalCheckFailed")
+        {
+            return Ok(Err(Item::of(key, reason.item().cloned())?));
+        }
+        Err(error.into())
+    }
+
     /// What a proof is part of.
     pub(super) async fn find_proved(&self, purpose: Purpose, id: ProofId) -> Result<Option<Item>, StoreError> {
         self.get(&Key::proof(purpose, id), None).await

@@ -1,30 +1,31 @@
 //! Pending sign-ups, and the transaction that makes one an account.
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, WRITTEN_BY, call_mark, number, proofs, sessions, string, users};
 use crate::account::{
-    CODE_LIFETIME, Completion, EmailAddress, Guess, LINK_LIFETIME, MAX_MAILS, PasswordHash, PendingSignup, Proof,
+    Completion, EmailAddress, Guess, LINK_LIFETIME, MAX_MAILS, MailedProof, PasswordHash, PendingSignup, Proof,
     ProofId, Purpose, RESEND_COOLDOWN, User, UserId, Username,
 };
 use crate::clock::Timestamp;
 use crate::locale::Locale;
+use crate::outbox::OutboxItem;
 use crate::session::{Kind, Session, SessionId};
 use crate::token::Mac;
 
 /// What becomes of a wish for another mail.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resend {
-    /// Another mail is due. For a sign-up it is this one, as it was before its new secrets were stored; for anything
-    /// else there is nobody to mail.
-    Due(Option<Box<PendingSignup>>),
+    /// Another mail is due, and waits in the outbox.
+    Due,
     /// Too early, or once too often: not before that many seconds have passed.
     NotYet(u64),
+    /// There is no such sign-up, or it is completed.
+    Unknown,
 }
 
 /// An account that is about to be.
@@ -56,15 +57,9 @@ pub enum AccountError {
 }
 
 impl Store {
-    /// Stores a new sign-up. Without a condition, as its identifier is new: so a call may repeat it.
-    pub async fn create_signup(&self, pending: &PendingSignup) -> Result<(), StoreError> {
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(to_item(pending).into_attributes()))
-            .send()
-            .await?;
-        Ok(())
+    /// Stores a new sign-up together with what is to be mailed.
+    pub async fn create_signup(&self, pending: &PendingSignup, outbox: &[OutboxItem]) -> Result<(), StoreError> {
+        self.put_proved(to_item(pending), outbox).await
     }
 
     /// A sign-up that has not ended.
@@ -112,21 +107,16 @@ impl Store {
         self.restore_attempt_of(Purpose::Signup, id, attempts(guess)).await
     }
 
-    /// Replaces the mailed secrets of a sign-up and counts the mail, unless the last one was sent less than
-    /// [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were. `None` when there is no such sign-up, or it is completed.
+    /// Replaces the mailed secrets of a sign-up by those of `renewed`, and counts the mail, together with that mail; unless
+    /// the last one was sent less than [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were.
     pub async fn renew_signup(
         &self,
-        id: ProofId,
-        signup_id_mac: Mac,
-        (token_mac, code_mac): (Mac, Mac),
+        renewed: &MailedProof,
+        outbox: &[OutboxItem],
         now: Timestamp,
-    ) -> Result<Option<Resend>, StoreError> {
-        let item_key = Key::proof(Purpose::Signup, id);
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(item_key.to_attributes()))
+    ) -> Result<Resend, StoreError> {
+        let key = Key::proof(Purpose::Signup, renewed.id);
+        let update = Update::builder()
             .condition_expression(format!(
                 "id_mac = :mac AND attribute_not_exists(completed) AND expires_at > :now AND {MAIL_IS_DUE}"
             ))
@@ -134,81 +124,37 @@ impl Store {
                 "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
                  mails = mails + :one, mailed_at = :now",
             )
-            .expression_attribute_values(":mac", string(signup_id_mac.to_text()))
-            .expression_attribute_values(":token", string(token_mac.to_text()))
-            .expression_attribute_values(":code", string(code_mac.to_text()))
-            .expression_attribute_values(":code_end", number(now.plus(CODE_LIFETIME).unix()))
+            .expression_attribute_values(":mac", string(renewed.id_mac.to_text()))
+            .expression_attribute_values(":token", string(renewed.token_mac.to_text()))
+            .expression_attribute_values(":code", string(renewed.code_mac.to_text()))
+            .expression_attribute_values(":code_end", number(renewed.code_expires_at.unix()))
             .expression_attribute_values(":one", number(1_u32))
             .expression_attribute_values(":max", number(MAX_MAILS))
             .expression_attribute_values(":now", number(now.unix()))
-            .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
-            .return_values(ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
-            Ok(answer) => {
-                let pending = from_item(&Item::of(&item_key, answer.attributes)?.unwrap_or_default())?;
-                Ok(Some(Resend::Due(Some(Box::new(pending)))))
-            }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let stored = Item::of(&item_key, failed.item().cloned())?;
-                    let own = stored.as_ref().map(from_item).transpose()?.filter(|pending| {
-                        now < pending.proof.expires_at
-                            && pending.completion.is_none()
-                            && pending.proof.id_mac.equals(&signup_id_mac)
-                    });
-                    Ok(own.map(|pending| {
-                        // An update whose answer was lost is repeated, and meets what it wrote itself.
-                        if pending.proof.token_mac.equals(&token_mac) {
-                            return Resend::Due(Some(Box::new(pending)));
-                        }
-                        Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.proof.expires_at, now))
-                    }))
-                }
-                _ => Err(error.into()),
-            },
-        }
-    }
-
-    /// Takes a renewal back whose mail could not be sent: `before` is what was stored before it, `token_mac` what it
-    /// stored. Nothing happens if another renewal came between.
-    pub async fn undo_renewal(&self, before: &PendingSignup, token_mac: Mac) -> Result<(), StoreError> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(Key::proof(Purpose::Signup, before.proof.id).to_attributes()))
-            .condition_expression("token_mac = :renewed")
-            .update_expression(
-                "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
-                 mails = :mails, mailed_at = :mailed",
-            )
-            .expression_attribute_values(":renewed", string(token_mac.to_text()))
-            .expression_attribute_values(":token", string(before.proof.token_mac.to_text()))
-            .expression_attribute_values(":code", string(before.proof.code_mac.to_text()))
-            .expression_attribute_values(":code_end", number(before.proof.code_expires_at.unix()))
-            .expression_attribute_values(":mails", number(before.mails))
-            .expression_attribute_values(":mailed", number(before.mailed_at.unix()));
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(error.into()),
-            },
-        }
+            .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)));
+        let Err(stored) = self.update_and_tell(&key, update, outbox).await? else { return Ok(Resend::Due) };
+        let Some(pending) = stored.as_ref().map(from_item).transpose()? else { return Ok(Resend::Unknown) };
+        let is_open = now < pending.proof.expires_at && pending.completion.is_none();
+        Ok(match pending {
+            // A transaction whose answer was lost is repeated, and meets what it wrote itself.
+            pending if pending.proof.token_mac.equals(&renewed.token_mac) => Resend::Due,
+            pending if is_open => Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.proof.expires_at, now)),
+            _ => Resend::Unknown,
+        })
     }
 
     /// Counts a wish for another mail of a sign-up that there is not, so that it is answered as one of a sign-up that
     /// there is.
-    pub async fn count_unknown_resend(&self, subject: Mac, now: Timestamp) -> Result<Resend, StoreError> {
+    pub async fn count_unknown_resend(
+        &self,
+        subject: Mac,
+        outbox: &[OutboxItem],
+        now: Timestamp,
+    ) -> Result<Resend, StoreError> {
         let day = now.unix() / LINK_LIFETIME;
         let key = Key::limit("resend", subject, &day.to_string());
         let call = call_mark();
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key.to_attributes()))
+        let update = Update::builder()
             .condition_expression(format!("attribute_not_exists(pk) OR ({MAIL_IS_DUE})"))
             // A first mail is taken to have been sent before, as with a sign-up.
             .update_expression(
@@ -221,26 +167,17 @@ impl Store {
             .expression_attribute_values(":max", number(MAX_MAILS))
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":end", number(now.plus(LINK_LIFETIME).unix()))
-            .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
-            Ok(_) => Ok(Resend::Due(None)),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let item = Item::of(&key, failed.item().cloned())?.unwrap_or_default();
-                    if item.find_text(WRITTEN_BY) == Some(&call) {
-                        return Ok(Resend::Due(None));
-                    }
-                    let wait = wait(item.number("mails")?, item.time("mailed_at")?, item.time("expires_at")?, now);
-                    Ok(Resend::NotYet(wait))
-                }
-                _ => Err(error.into()),
-            },
+            .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)));
+        let Err(stored) = self.update_and_tell(&key, update, outbox).await? else { return Ok(Resend::Due) };
+        let item = stored.unwrap_or_default();
+        if item.find_text(WRITTEN_BY) == Some(&call) {
+            return Ok(Resend::Due);
         }
+        Ok(Resend::NotYet(wait(item.number("mails")?, item.time("mailed_at")?, item.time("expires_at")?, now)))
     }
 
-    /// Makes a sign-up an account: user, address, name and the sign-up's completion in one transaction, which fails
-    /// as a whole if the address or the name has an owner by now. The first session is one of its items, as the
+    /// Makes a sign-up an account: user, address, name, the sign-up's completion and what is to be told in one transaction,
+    /// which fails as a whole if the address or the name has an owner by now. The first session is one of its items, as the
     /// completion names it: what is completed has a session until somebody ends that.
     ///
     /// The guess that `proof` was, which was right, is given back.
@@ -249,6 +186,7 @@ impl Store {
         account: &NewAccount<'_>,
         pending: &PendingSignup,
         proof: Proof,
+        outbox: &[OutboxItem],
         now: Timestamp,
     ) -> Result<(), AccountError> {
         let NewAccount { user, password_hash, session } = account;
@@ -287,6 +225,9 @@ impl Store {
                 .build()
                 .map_err(StoreError::from)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
+        }
+        for put in self.outbox_puts(outbox)? {
+            transaction = transaction.transact_items(put);
         }
         let Err(error) = transaction.send().await else { return Ok(()) };
         match error.as_service_error() {

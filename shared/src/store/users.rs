@@ -65,15 +65,13 @@ pub struct Account {
     pub devices: DeviceEpoch,
 }
 
-/// What is known of an address and a name that somebody wants.
+/// Which of an address and a name that somebody wants have an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// The address has an owner.
+    /// The address has one.
     pub email: bool,
-    /// The name has an owner.
+    /// The name has one.
     pub username: bool,
-    /// Mail to the address came back, or was complained about, not long ago.
-    pub undeliverable: bool,
 }
 
 /// Why an address is not mailed for a while.
@@ -95,21 +93,12 @@ impl Undeliverable {
 }
 
 impl Store {
-    /// Whether an address and a name are taken, and the address worth a mail.
-    pub async fn find_taken(
-        &self,
-        email: &EmailAddress,
-        username: &Username,
-        now: Timestamp,
-    ) -> Result<Taken, StoreError> {
+    /// Whether an address and a name are taken.
+    pub async fn find_taken(&self, email: &EmailAddress, username: &Username) -> Result<Taken, StoreError> {
         let (email, username) = (Key::email(email), Key::username(username));
         let items = self.batch_get(&self.table, vec![email.clone(), username.clone()], &[]).await?;
         let find = |key: &Key| items.iter().find(|item| item.has_key(key));
-        Ok(Taken {
-            email: find(&email).is_some_and(has_owner),
-            username: find(&username).is_some(),
-            undeliverable: find(&email).map_or(Ok(false), |item| is_undeliverable(item, now))?,
-        })
+        Ok(Taken { email: find(&email).is_some_and(has_owner), username: find(&username).is_some() })
     }
 
     /// Whether mail to an address came back not long ago.
