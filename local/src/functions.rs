@@ -150,6 +150,8 @@ fn variables_of<'a>(
 fn compose(folder: &str, platform: &Platform) -> Result<Option<Function>, ConfigError> {
     let function = match folder {
         "authorizer" => event_function(authorizer::Deps::new(platform)?, authorizer::authorize),
+        "deletion" => Function::Http(deletion::service(platform)?),
+        "export" => Function::Http(export::service(platform)?),
         "jwks" => Function::Http(jwks::service(platform)?),
         "login" => Function::Http(login::service(platform)?),
         "logout" => Function::Http(logout::service(platform)?),
@@ -159,6 +161,7 @@ fn compose(folder: &str, platform: &Platform) -> Result<Option<Function>, Config
         "password-forgot" => Function::Http(password_forgot::service(platform)?),
         "password-reset" => Function::Http(password_reset::service(platform)?),
         "reauthenticate" => Function::Http(reauthenticate::service(platform)?),
+        "profile" => Function::Http(profile::service(platform)?),
         "refresh" => Function::Http(refresh::service(platform)?),
         "renew" => event_function(renew::Deps::new(platform)?, renew::renew),
         "rotate-keys" => event_function(rotate_keys::Deps::new(platform)?, rotate_keys::rotate),

@@ -14,6 +14,8 @@ use utoipa::ToSchema;
 const BODY: &[Code] = &[Code::InvalidRequest, Code::UnsupportedMediaType, Code::BodyTooLarge];
 /// The codes of routes that want to know who calls.
 const CALLER: &[Code] = &[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::SessionEnded];
+/// The code of routes that want to know it lately.
+const FRESH: &[Code] = &[Code::ReauthenticationRequired];
 /// The codes that every route may answer with.
 const ANYTIME: &[Code] = &[Code::Unavailable, Code::Internal];
 
@@ -40,7 +42,8 @@ pub fn document() -> Value {
         },
         "servers": [{ "url": "/", "description": "Where this is served" }],
         "tags": [
-            { "name": "Sign-up" }, { "name": "Password" }, { "name": "Sessions" }, { "name": "Keys", "description": "For verifiers of tokens." },
+            { "name": "Sign-up" }, { "name": "Password" }, { "name": "Sessions" }, { "name": "Account" },
+            { "name": "Keys", "description": "For verifiers of tokens." },
         ],
         "paths": paths,
         "components": {
@@ -149,6 +152,7 @@ const SET_COOKIES: &str = "In browser sessions: `__Host-access` (HttpOnly, SameS
 const SECRET: &str = "k7Qm0Yw3b1mYl2Vx9sT4uA";
 /// A refresh token, as examples show it.
 const REFRESH: &str = "rt_AWV4YW1wbGU";
+const EXTENDED_COOKIES: &str = "A browser session's new `__Host-access` and `username`, when it was extended.";
 const CLEARED_COOKIES: &str = "Whoever brought cookies is rid of all four.";
 
 #[expect(clippy::too_many_lines, reason = "a table: one entry for each route")]
@@ -453,13 +457,56 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             description: "A browser session past half of its access token's life is extended.",
             is_protected: true,
             answers: vec![
-                Answer::new(StatusCode::OK, "The user and the session.").json(schemas.add::<me::MeResponse>()).header(
-                    "Set-Cookie",
-                    "A browser session's new `__Host-access` and `username`, when it was extended.",
-                ),
+                Answer::new(StatusCode::OK, "The user and the session.")
+                    .json(schemas.add::<me::MeResponse>())
+                    .header("Set-Cookie", EXTENDED_COOKIES),
             ],
             codes: vec![CALLER],
             ..base("me", "Sessions", "GET", "/me")
+        },
+        Operation {
+            summary: "Change the user's name or language",
+            description: "A browser's cookie `username` is renewed; access tokens have the name before until the session \
+                is next refreshed or extended. The same request again is answered the same.",
+            is_protected: true,
+            body: body(
+                schemas.add::<profile::ProfileRequest>(),
+                false,
+                json!({
+                    "name": { "value": { "username": "ann.lee" } },
+                    "language": { "value": { "locale": "ko" } },
+                }),
+            ),
+            answers: vec![
+                Answer::new(StatusCode::OK, "The user as they are now, and the session.")
+                    .json(schemas.add::<profile::ProfileResponse>())
+                    .header("Set-Cookie", "In browser sessions, with a name: `username`."),
+            ],
+            codes: vec![BODY, CALLER, FRESH, &[Code::InvalidUsername, Code::UsernameTaken, Code::CsrfRejected]],
+            ..base("changeProfile", "Account", "PATCH", "/me")
+        },
+        Operation {
+            summary: "Delete the account",
+            description: "With name, address and all sessions. Repeated it is `session_ended`: the account is gone. While a \
+                change of address may still be taken back nobody can sign in any more, and the account is deleted when \
+                that has lapsed.",
+            is_protected: true,
+            answers: vec![Answer::new(StatusCode::NO_CONTENT, "Deleted.").header("Set-Cookie", CLEARED_COOKIES)],
+            codes: vec![CALLER, FRESH, &[Code::CsrfRejected]],
+            ..base("deleteAccount", "Account", "DELETE", "/me")
+        },
+        Operation {
+            summary: "Everything that is held about the user",
+            description: "Without what proves or opens something: the password's hash, MACs, hashes of keys.",
+            is_protected: true,
+            answers: vec![
+                Answer::new(StatusCode::OK, "A file to keep.")
+                    .json(schemas.add::<export::ExportResponse>())
+                    .header("Content-Disposition", "`attachment`, with a name for the file.")
+                    .header("Set-Cookie", EXTENDED_COOKIES),
+            ],
+            codes: vec![CALLER, FRESH],
+            ..base("exportAccount", "Account", "GET", "/me/export")
         },
         Operation {
             summary: "Where the user is signed in",

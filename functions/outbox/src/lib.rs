@@ -4,6 +4,8 @@
 //! is taken up by a conditional write, for 60 s, so that two instances with the same record do it once. Then, in this order:
 //! what remains of a deleted account goes; the mail is sent; the event is published; the item is deleted.
 //!
+//! - An account that waits to be deleted until its undos have lapsed is deleted now, and one that was taken back meanwhile
+//!   is left alone: then the item says nothing more.
 //! - A mail whose proof is no longer current is left out, and so is one to an address that sent mail back not long ago. A
 //!   code that has ended is left out of its mail.
 //! - What fails is left for `sweep`, with growing pauses. A mail or event that still fails after a day is given up: marked
@@ -15,11 +17,12 @@
 //! It always succeeds, so that the stream goes on: whatever happens to an item is in the item. Success:
 //! `{done, deferred, dead, skipped}`, counts of items.
 //!
-//! An item costs 3 WRU (written, taken up, deleted), beside 1 RRU where it mails.
+//! An item costs 3 WRU (written, taken up, deleted), beside 1 RRU where it mails, and 1 where it deletes.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use shared::account::{Status, UserId};
 use shared::clock::{Clock, Timestamp};
 use shared::config::ConfigError;
 use shared::mail::{Letterhead, MailError, Mailer};
@@ -125,6 +128,8 @@ enum DeliveryError {
     Publish(#[from] PublishError),
     #[error("the secrets of a mail cannot be opened")]
     Sealed,
+    #[error("the account changed while it was deleted")]
+    Changed,
 }
 
 /// Answers an invocation.
@@ -165,12 +170,19 @@ async fn settle(deps: &Deps, leased: &Leased, now: Timestamp) -> Outcome {
     let mut is_mailed = leased.is_mailed;
     let item = &leased.item;
     let error = match perform(deps, leased, &mut is_mailed, now).await {
-        Ok(()) => {
+        Ok(Progress::Done) => {
             let ended = match second_pass(&item.content) {
                 Some(content) => deps.store.defer_outbox(leased, &content, None, now.plus(SECOND_PASS)).await,
                 None => deps.store.complete_outbox(leased).await,
             };
             return ended.map_or_else(|error| left(&error), |()| Outcome::Done);
+        }
+        Ok(Progress::Void) => {
+            return deps.store.complete_outbox(leased).await.map_or_else(|error| left(&error), |()| Outcome::Done);
+        }
+        Ok(Progress::NotBefore(at)) => {
+            let ended = deps.store.defer_outbox(leased, &item.content, None, at).await;
+            return ended.map_or_else(|error| left(&error), |()| Outcome::Deferred);
         }
         Err(error) => error,
     };
@@ -186,10 +198,29 @@ async fn settle(deps: &Deps, leased: &Leased, now: Timestamp) -> Outcome {
     }
 }
 
-async fn perform(deps: &Deps, leased: &Leased, is_mailed: &mut bool, now: Timestamp) -> Result<(), DeliveryError> {
+/// How far an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// All is done that it says.
+    Done,
+    /// It has nothing to say any more: the account that it was to delete was taken back.
+    Void,
+    /// Its time has not come.
+    NotBefore(Timestamp),
+}
+
+async fn perform(
+    deps: &Deps,
+    leased: &Leased,
+    is_mailed: &mut bool,
+    now: Timestamp,
+) -> Result<Progress, DeliveryError> {
     let content = &leased.item.content;
     if let Some(deletion) = &content.deletion {
-        deps.store.delete_sessions_of(deletion.user_id).await?;
+        match delete_account(deps, deletion.user_id, now).await? {
+            Progress::Done => deps.store.delete_sessions_of(deletion.user_id).await?,
+            other => return Ok(other),
+        }
     }
     if let Some(mail) = content.mail.as_ref().filter(|_| !*is_mailed) {
         send(deps, mail, now).await?;
@@ -198,7 +229,21 @@ async fn perform(deps: &Deps, leased: &Leased, is_mailed: &mut bool, now: Timest
     if let Some(event) = &content.event {
         deps.publisher.publish(leased.item.reference.id, event).await?;
     }
-    Ok(())
+    Ok(Progress::Done)
+}
+
+/// Deletes an account that waited until its undos had lapsed; most are gone already. One that lives is never touched.
+async fn delete_account(deps: &Deps, user_id: UserId, now: Timestamp) -> Result<Progress, DeliveryError> {
+    let Some(user) = deps.store.find_user(user_id).await? else { return Ok(Progress::Done) };
+    if user.status != Status::Deleting {
+        return Ok(Progress::Void);
+    }
+    if let Some(lapses_at) = user.undo_open_until(now) {
+        return Ok(Progress::NotBefore(lapses_at));
+    }
+    // What is left to do is this very item.
+    let is_deleted = deps.store.delete_account(&user, &[]).await?;
+    if is_deleted { Ok(Progress::Done) } else { Err(DeliveryError::Changed) }
 }
 
 /// Sends a mail, unless it would be of no use.

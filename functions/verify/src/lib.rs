@@ -388,6 +388,7 @@ async fn create_account(
         epoch: Epoch::FIRST,
         locale: pending.locale,
         created_at: now,
+        undos: Vec::new(),
     };
     let session = Session::start(&user, kind, methods(proof), &inbound.device, deps.issuer.lifetimes(), now);
     let account = NewAccount { user: &user, password_hash: &pending.password_hash, session: &session };

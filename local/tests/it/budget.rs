@@ -319,6 +319,31 @@ async fn protected_functions_of_ours() {
     stack.within("the page", &NOTHING, 400, stack.client().get("/verify?token=nothing")).await;
 }
 
+/// With the item that says what is to be told, whose own costs come later.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_account() {
+    let (stack, alice) = warm(&[]).await;
+    let client = stack.client();
+    let app = stack.app(&alice).await;
+    client.patch("/me").bearer(&app.access).send().await.expect(200);
+    client.get("/me/export").bearer(&app.access).send().await.expect(200);
+    let (_, bob) = stack.person_with_session("bob").await;
+    client.delete("/me").bearer(&bob.access).send().await.expect(204);
+
+    let budget = |write_units| Budget { round_trips: 2, write_units, read_units: 2.0 };
+    let patch = |body: Value| client.patch("/me").bearer(&app.access).json(body);
+    stack.within("another name", &budget(8.0), 200, patch(json!({"username": "alicia", "locale": "ko"}))).await;
+    assert_eq!(stack.proxy().cost().operations, ["BatchGetItem", "TransactWriteItems"]);
+    stack.within("a name written anew", &budget(4.0), 200, patch(json!({"username": "Alicia"}))).await;
+    stack.within("a language", &budget(4.0), 200, patch(json!({"locale": "en"}))).await;
+    stack.within("no change", &ME, 200, patch(json!({"locale": "en"}))).await;
+
+    let export = Budget { round_trips: 2, write_units: 0.0, read_units: 4.0 };
+    stack.within("export", &export, 200, client.get("/me/export").bearer(&app.access)).await;
+    stack.within("deletion", &budget(8.0), 204, client.delete("/me").bearer(&app.access)).await;
+    assert_eq!(stack.proxy().cost().operations, ["BatchGetItem", "TransactWriteItems"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_authorizer() {
     for (check, budget) in [("token", NOTHING), ("session", ME)] {
@@ -365,7 +390,11 @@ async fn everything(stack: &Stack, alice: &Person) {
     let call = client.post("/reauthenticate").bearer(&app.access).json(json!({"password": alice.password}));
     let app = AppSession::of(&call.send().await.expect(200));
     let body = json!({"password": alice.password, "new_password": "nine grey geese fly south"});
-    client.post("/password/change").bearer(&app.access).json(body).send().await.expect(200);
+    let call = client.post("/password/change").bearer(&app.access).json(body);
+    let app = AppSession::of(&call.send().await.expect(200));
+    client.get("/me/export").bearer(&app.access).send().await.expect(200);
+    client.patch("/me").bearer(&app.access).json(json!({"username": "alicia"})).send().await.expect(200);
+    client.delete("/me").bearer(&app.access).send().await.expect(204);
     stack.local.functions().invoke("rotate-keys", json!({"at_once": true})).await.expect("an answer");
 }
 

@@ -1,5 +1,6 @@
 //! A dependency that fails gives 503, nothing half done, and the same request sent again succeeds.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{AppSession, Client, Fault, Person, Stack, retry_key};
@@ -28,6 +29,8 @@ async fn fails_and_recovers(
 /// A request that can be sent again.
 struct Request<'a> {
     client: &'a Client,
+    /// Else `POST` where there is a body, and `GET`.
+    method: Option<Method>,
     path: &'a str,
     body: Option<Value>,
     bearer: Option<String>,
@@ -36,14 +39,15 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn new(client: &'a Client, path: &'a str, body: Value) -> Self {
-        Self { client, path, body: Some(body), bearer: None, key: None }
+        Self { client, method: None, path, body: Some(body), bearer: None, key: None }
     }
 
     async fn send(&self) -> crate::harness::Answer {
-        let mut call = match &self.body {
-            Some(body) => self.client.post(self.path).json(body.clone()),
-            None => self.client.get(self.path),
-        };
+        let method = self.method.clone().unwrap_or(if self.body.is_some() { Method::POST } else { Method::GET });
+        let mut call = self.client.request(method, self.path);
+        if let Some(body) = &self.body {
+            call = call.json(body.clone());
+        }
         if let Some(bearer) = &self.bearer {
             call = call.bearer(bearer);
         }
@@ -314,8 +318,60 @@ async fn me() {
     stack.me(&app.access).await.expect(200);
     for fault in [Fault::Throttling, Fault::ServerError, Fault::UnprocessedKeys] {
         let bearer = Some(app.access.clone());
-        let request = Request { client: &client, path: "/me", body: None, bearer, key: None };
+        let request = Request { client: &client, method: None, path: "/me", body: None, bearer, key: None };
         fails_and_recovers(&stack, &["BatchGetItem"], fault, &request, 200).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn profile() {
+    let stack = Stack::with_proxy(&[]).await;
+    let client = stack.client();
+    let (_, app) = stack.person_with_session("alice").await;
+    stack.change(&app.access, json!({"locale": "en"})).await.expect(200);
+    for (index, (operations, fault)) in [
+        (&EVERYTHING[..], Fault::Throttling),
+        (&["TransactWriteItems"], Fault::ServerError),
+        (&["TransactWriteItems"], Fault::Conflict),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (method, bearer) = (Some(Method::PATCH), Some(app.access.clone()));
+        let body = json!({"username": format!("alice{index}"), "locale": "ko"});
+        let request = Request { method, bearer, ..Request::new(&client, "/me", body) };
+        let body = fails_and_recovers(&stack, operations, fault, &request, 200).await;
+        assert_eq!(body["user"]["username"], format!("alice{index}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_and_export() {
+    let stack = Stack::with_proxy(&[]).await;
+    let client = stack.client();
+    for (operations, fault) in [
+        (&EVERYTHING[..], Fault::Throttling),
+        (&["TransactWriteItems"], Fault::ServerError),
+        (&["TransactWriteItems"], Fault::Conflict),
+    ] {
+        let (alice, app) = stack.person_with_session("alice").await;
+        let browser = stack.signed_in(&alice).await;
+        let bearer = || Some(app.access.clone());
+        let export =
+            Request { client: &client, method: None, path: "/me/export", body: None, bearer: bearer(), key: None };
+        for operations in [&["Query"][..], &["GetItem"], &["BatchGetItem"]] {
+            fails_and_recovers(&stack, operations, fault, &export, 200).await;
+        }
+        // A browser keeps its cookies, so that it can try again.
+        stack.proxy().fail_all(operations, fault);
+        browser.delete("/me").send().await.expect_problem(503, "unavailable").expect_no_cookies();
+        stack.proxy().heal();
+        browser.get("/me").send().await.expect(200);
+        let deletion = Request { method: Some(Method::DELETE), path: "/me", ..export };
+        fails_and_recovers(&stack, operations, fault, &deletion, 204).await;
+        browser.get("/me").send().await.expect_problem(401, "session_ended");
+        // The receipt comes before the next sign-up's mail.
+        stack.local.settled().await;
     }
 }
 

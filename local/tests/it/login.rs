@@ -37,6 +37,7 @@ async fn an_app_gets_both_tokens() {
         "created_at": "2100-01-01T00:00:00Z",
         "email": "alice@example.test",
         "id": "[id]",
+        "locale": "en",
         "username": "alice"
       }
     }

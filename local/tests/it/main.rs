@@ -5,6 +5,8 @@
 
 mod harness;
 
+mod deletion;
+mod export;
 mod jwks;
 mod login;
 mod logout;
@@ -14,6 +16,7 @@ mod outbox;
 mod password_change;
 mod password_forgot;
 mod password_reset;
+mod profile;
 mod reauthenticate;
 mod refresh;
 mod rotate_keys;

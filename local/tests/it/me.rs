@@ -24,6 +24,7 @@ async fn returns_the_user_and_the_session() {
         "created_at": "2100-01-01T00:00:00Z",
         "email": "alice@example.test",
         "id": "[id]",
+        "locale": "en",
         "username": "alice"
       }
     }

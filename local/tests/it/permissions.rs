@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::{Value, json};
 
-use shared::account::EmailAddress;
+use shared::account::{EmailAddress, UserId};
 use shared::concurrency::Concurrency;
 use shared::config::Tables;
 use shared::locale::Locale;
 use shared::mail::Letter;
 use shared::outbox::{OutboxItem, QueuedMail};
-use shared::store::{Identifier, Store};
+use shared::store::Store;
 
 use crate::authorizer::with_ping;
 use crate::harness::{AppSession, Person, Stack, options, retry_key};
@@ -421,6 +421,11 @@ fn the_policy_simulator_denies_what_is_not_allowed() {
         ("rotate-keys", "BatchGetItem", ring("MAC")),
         ("rotate-keys", "BatchGetItem", ring("SIGNING#PRIVATE")),
         ("sessions", "GetItem", get("USER#1", None)),
+        ("export", "GetItem", get("USER#1", None)),
+        ("export", "DeleteItem", get("SESSIONS#1", None)),
+        ("profile", "GetItem", get("USER#1", None)),
+        ("profile", "DeleteItem", get("USER#1", None)),
+        ("deletion", "GetItem", get("USER#1", None)),
         ("sessions", "Query", sessions("USER#1")),
         ("mail-events", "UpdateItem", get("USER#1", None)),
         ("password-forgot", "GetItem", get("USER#1", None)),
@@ -442,6 +447,7 @@ async fn every_function_may_do_what_it_does_and_nothing_else() {
     passwords(&iam).await;
     sessions(&iam).await;
     devices(&iam).await;
+    accounts(&iam).await;
     authorizing(&iam).await;
     keys(&iam).await;
     lost_keys(&iam).await;
@@ -611,6 +617,27 @@ async fn devices(iam: &Arc<Iam>) {
     }
 }
 
+/// Changed, exported and deleted: at once, and when an undo has lapsed.
+async fn accounts(iam: &Arc<Iam>) {
+    let stack = iam.guarding(&[("FreshAuthentication", "3600")]).await;
+    for waits in [false, true] {
+        let (alice, app) = stack.person_with_session("alice").await;
+        let browser = stack.signed_in(&alice).await;
+        stack.clock.advance(1200);
+        let extended = browser.get("/me/export").send().await.expect(200);
+        assert!(extended.cookie("access").is_some(), "extended by the way");
+        browser.patch("/me").json(json!({"username": "alicia", "locale": "ko"})).send().await.expect(200);
+        if waits {
+            stack.open_undo("before@example.test", stack.clock.now().unix() + 60).await;
+        }
+        browser.delete("/me").send().await.expect(204);
+        stack.local.settled().await;
+        stack.clock.advance(60);
+        stack.local.settled().await;
+        stack.me(&app.access).await.expect(401);
+    }
+}
+
 async fn authorizing(iam: &Arc<Iam>) {
     for check in ["token", "session"] {
         let stack = iam.guarding_with(with_ping(&[("RevocationCheck", check)])).await;
@@ -643,7 +670,8 @@ async fn outbox(iam: &Arc<Iam>) {
     let store = Store::new(database, tables, Concurrency::Many);
     let now = stack.clock.now();
     let to = EmailAddress::parse(&alice.email).expect("an address");
-    let user_id = store.find_user_id(&Identifier::Email(to.clone())).await.expect("an answer").expect("a user");
+    // Of somebody who is gone: one who lives is left alone.
+    let user_id = UserId::random();
     let letter = Letter::AccountDeleted { username: alice.username.clone() };
     let mail = QueuedMail::new(to, Locale::En, letter, now);
     store.put_outbox(&OutboxItem::mail(mail.clone(), now).with_deletion(user_id)).await.expect("written");

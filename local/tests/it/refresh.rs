@@ -35,6 +35,7 @@ async fn an_app_gets_both_tokens_of_the_next_generation() {
         "created_at": "2100-01-01T00:00:00Z",
         "email": "alice@example.test",
         "id": "[id]",
+        "locale": "en",
         "username": "alice"
       }
     }

@@ -45,6 +45,7 @@ async fn an_app_gets_both_tokens() {
         "created_at": "2100-01-01T00:00:00Z",
         "email": "alice@example.test",
         "id": "[id]",
+        "locale": "en",
         "username": "alice"
       }
     }
@@ -76,6 +77,7 @@ async fn a_browser_gets_cookies_and_no_token() {
         "created_at": "2100-01-01T00:00:00Z",
         "email": "alice@example.test",
         "id": "[id]",
+        "locale": "en",
         "username": "alice"
       }
     }

@@ -24,5 +24,5 @@ pub use proof::{
 };
 pub use reserved::ReservedUsernames;
 pub use reset::{PasswordReset, RESET_REPEATS, ResetCompletion};
-pub use user::{Epoch, Status, User};
+pub use user::{Epoch, Status, Undo, UndoId, User};
 pub use username::{InvalidUsername, Username};

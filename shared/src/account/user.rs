@@ -1,6 +1,6 @@
 //! A user, as far as sessions and answers need it: the password hash is not part of it.
 
-use super::{EmailAddress, UserId, Username};
+use super::{EmailAddress, UserId, Username, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 
@@ -27,6 +27,24 @@ impl Epoch {
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+}
+
+random_id! {
+    /// Names an undo.
+    UndoId
+}
+
+/// A change of address that whoever reads the address before may take back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// Its identifier.
+    pub id: UndoId,
+    /// When the address changed.
+    pub changed_at: Timestamp,
+    /// The address before.
+    pub email: EmailAddress,
+    /// When it lapses.
+    pub until: Timestamp,
 }
 
 /// Whether a user may have sessions: with [`Status::Enabled`] alone. With any other no sign-in succeeds, which does not say
@@ -84,4 +102,49 @@ pub struct User {
     pub locale: Locale,
     /// When the address was verified.
     pub created_at: Timestamp,
+    /// The changes of address that may be taken back, lapsed ones too as long as nobody has removed them.
+    pub undos: Vec<Undo>,
+}
+
+impl User {
+    /// Until when an undo is open; `None` when none is.
+    pub fn undo_open_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.undos.iter().map(|undo| undo.until).filter(|until| now < *until).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_as_it_is_written() {
+        for status in [Status::Enabled, Status::ResetRequired, Status::Deleting, Status::Disabled] {
+            assert_eq!(Status::parse(status.as_str()), Some(status));
+        }
+        assert_eq!(Status::parse("Enabled"), None);
+    }
+
+    #[test]
+    fn an_undo_is_open_until_the_last_has_lapsed() {
+        let undo = |until| Undo {
+            id: UndoId::random(),
+            changed_at: Timestamp::from_unix(1),
+            email: EmailAddress::parse("ann@example.test").expect("an address"),
+            until: Timestamp::from_unix(until),
+        };
+        let user = User {
+            id: UserId::random(),
+            username: Username::parse("ann").expect("a name"),
+            email: EmailAddress::parse("ann@example.com").expect("an address"),
+            status: Status::Enabled,
+            epoch: Epoch::FIRST,
+            locale: Locale::En,
+            created_at: Timestamp::from_unix(0),
+            undos: vec![undo(300), undo(200)],
+        };
+        let open = |now| user.undo_open_until(Timestamp::from_unix(now)).map(Timestamp::unix);
+        assert_eq!([open(100), open(200), open(299), open(300)], [Some(300), Some(300), Some(300), None]);
+        assert_eq!(User { undos: Vec::new(), ..user.clone() }.undo_open_until(Timestamp::from_unix(0)), None);
+    }
 }

@@ -116,4 +116,12 @@ impl Caller {
             }
         }
     }
+
+    /// The user as they are by now, for a write that met another user than this request began with; no one if the session
+    /// has ended meanwhile.
+    pub async fn read_user_again(&self, store: &Store, now: Timestamp) -> Result<User, CallerError> {
+        let (session, user) = store.find_session_and_user(self.session.reference()).await?;
+        let is_alive = session.is_some_and(|session| session.is_alive(user.as_ref(), now));
+        user.filter(|_| is_alive).ok_or(CallerError::SessionEnded)
+    }
 }

@@ -180,7 +180,10 @@ impl Authenticator {
         let cookies = Cookies::new(&self.context.api, &inbound.api_url);
         if !cookies.is_set(response, CookieKind::Access) {
             cookies.set(response, CookieKind::Access, &extension.access, extension.expires_in);
-            cookies.set(response, CookieKind::Username, caller.user.username.as_str(), extension.expires_in);
+            // A handler that changed the name has written it.
+            if !cookies.is_set(response, CookieKind::Username) {
+                cookies.set(response, CookieKind::Username, caller.user.username.as_str(), extension.expires_in);
+            }
         }
     }
 }

@@ -25,6 +25,9 @@ pub struct UserView<'a> {
     username: &'a str,
     #[cfg_attr(feature = "openapi", schema(example = "ann@example.com"))]
     email: &'a str,
+    /// The language of mails to them.
+    #[cfg_attr(feature = "openapi", schema(example = "en"))]
+    locale: &'static str,
     #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     created_at: String,
 }
@@ -36,6 +39,7 @@ impl<'a> UserView<'a> {
             id: user.id.to_string(),
             username: user.username.as_str(),
             email: user.email.as_str(),
+            locale: user.locale.as_str(),
             created_at: user.created_at.to_string(),
         }
     }

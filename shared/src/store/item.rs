@@ -156,6 +156,16 @@ impl Item {
         self.with_number(name, time.unix())
     }
 
+    /// A list of what have no keys of their own; nothing where it is empty.
+    #[must_use]
+    pub(super) fn with_items(mut self, name: &str, items: impl Iterator<Item = Self>) -> Self {
+        let items: Vec<AttributeValue> = items.map(|item| AttributeValue::M(item.0)).collect();
+        if !items.is_empty() {
+            self.0.insert(name.to_owned(), AttributeValue::L(items));
+        }
+        self
+    }
+
     pub(super) fn find_text(&self, name: &str) -> Option<&String> {
         self.0.get(name)?.as_s().ok()
     }
@@ -181,6 +191,13 @@ impl Item {
     /// A time that may be missing.
     pub(super) fn find_time(&self, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
         self.0.contains_key(name).then(|| self.time(name)).transpose()
+    }
+
+    /// What [`Item::with_items`] wrote.
+    pub(super) fn items(&self, name: &'static str) -> Result<Vec<Self>, StoreError> {
+        let Some(value) = self.0.get(name) else { return Ok(Vec::new()) };
+        let maps = value.as_l().ok().map(|list| list.iter().map(|element| element.as_m().ok().cloned().map(Self)));
+        maps.and_then(Iterator::collect).ok_or(StoreError::Corrupt { attribute: name })
     }
 
     /// A text that `parse` understands.

@@ -7,6 +7,7 @@
 //! Throttling and conflicts are retried by the SDK ([`crate::aws`]), unprocessed batch keys here; what still fails is
 //! [`StoreError::Unavailable`], and nothing fails open.
 
+mod account;
 mod item;
 mod keys;
 mod outbox;
@@ -17,6 +18,7 @@ mod sessions;
 mod signups;
 mod users;
 
+pub use account::UserChange;
 pub use keys::{KeyTimes, Rings};
 pub use outbox::{Lease, Leased, Waiting};
 pub use proofs::partition_of;

@@ -1,17 +1,19 @@
 //! Users, and the two items that make a name and an address unique and find their user.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, sessions, string};
-use crate::account::{EmailAddress, Epoch, PasswordHash, Status, User, UserId, Username};
+use crate::account::{EmailAddress, Epoch, PasswordHash, Status, Undo, UndoId, User, UserId, Username};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::session::{Session, SessionRef};
 use crate::token::DeviceEpoch;
 
 /// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
-const WITHOUT_PASSWORD: [&str; 8] = ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at"];
+const WITHOUT_PASSWORD: [&str; 9] =
+    ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at", "undos"];
 /// What a session has beside these.
 const OF_SESSIONS: [&str; 13] = [
     "kind",
@@ -84,11 +86,17 @@ pub enum Undeliverable {
 }
 
 impl Undeliverable {
-    const fn as_str(self) -> &'static str {
+    /// As it is stored.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Bounce => "bounce",
             Self::Complaint => "complaint",
         }
+    }
+
+    /// Reads what `as_str` writes.
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Bounce, Self::Complaint].into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -105,6 +113,16 @@ impl Store {
     pub async fn find_undeliverable(&self, email: &EmailAddress, now: Timestamp) -> Result<bool, StoreError> {
         let items = self.batch_get(&self.table, vec![Key::email(email)], &[]).await?;
         items.first().map_or(Ok(false), |item| is_undeliverable(item, now))
+    }
+
+    /// Why, and until when, an address is not mailed, as it is stored: also a mark that has ended since.
+    pub async fn find_undeliverable_mark(
+        &self,
+        email: &EmailAddress,
+    ) -> Result<Option<(Undeliverable, Timestamp)>, StoreError> {
+        let Some(item) = self.get(&Key::email(email), None).await? else { return Ok(None) };
+        let until = item.find_time("undeliverable_until")?;
+        until.map(|until| Ok((item.parsed("undeliverable_reason", Undeliverable::parse)?, until))).transpose()
     }
 
     /// Keeps mails from an address until some time, whether or not it has an owner. The mark of an address without one ends
@@ -265,9 +283,33 @@ pub(super) fn to_item(user: &User, password_hash: &PasswordHash) -> Item {
         .with_number("epoch", user.epoch.number())
         .with_text("locale", user.locale.as_str())
         .with_time("created_at", user.created_at)
+        .with_items("undos", user.undos.iter().map(undo_to_item))
 }
 
-fn from_item(item: &Item) -> Result<User, StoreError> {
+/// An undo, as an element of a user's list.
+fn undo_to_item(undo: &Undo) -> Item {
+    Item::default()
+        .with_text("id", undo.id.to_string())
+        .with_time("changed_at", undo.changed_at)
+        .with_text("email", undo.email.as_str())
+        .with_time("until", undo.until)
+}
+
+fn undo_from_item(item: &Item) -> Result<Undo, StoreError> {
+    Ok(Undo {
+        id: item.parsed("id", UndoId::parse)?,
+        changed_at: item.time("changed_at")?,
+        email: item.parsed("email", |text| EmailAddress::parse(text).ok())?,
+        until: item.time("until")?,
+    })
+}
+
+/// A user's undos as they are stored; `None` where there are none.
+pub(super) fn stored_undos(user: &User) -> Option<AttributeValue> {
+    Item::default().with_items("undos", user.undos.iter().map(undo_to_item)).into_attributes().remove("undos")
+}
+
+pub(super) fn from_item(item: &Item) -> Result<User, StoreError> {
     Ok(User {
         id: item.parsed("pk", |pk| UserId::parse(pk.strip_prefix("USER#")?))?,
         username: item.parsed("username", |text| Username::parse(text).ok())?,
@@ -276,5 +318,6 @@ fn from_item(item: &Item) -> Result<User, StoreError> {
         epoch: item.number("epoch").map(Epoch::from_number)?,
         locale: item.parsed("locale", Locale::parse)?,
         created_at: item.time("created_at")?,
+        undos: item.items("undos")?.iter().map(undo_from_item).collect::<Result<_, _>>()?,
     })
 }

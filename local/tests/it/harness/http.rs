@@ -73,6 +73,14 @@ impl Client {
         self.request(Method::POST, path)
     }
 
+    pub(crate) fn patch(&self, path: &str) -> Call {
+        self.request(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        self.request(Method::DELETE, path)
+    }
+
     /// The value of a cookie that the browser still holds.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         let now = self.0.clock.now();

@@ -103,6 +103,24 @@ impl DynamoProxy {
         lock(&self.state).gatekeeper = Some(gatekeeper);
     }
 
+    /// Has `step` run to its end before the first call of `operation` by `caller` reaches the database: what happens
+    /// between a function's read and its write.
+    pub(crate) fn before<F>(&self, caller: &'static str, operation: &'static str, step: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let step = Mutex::new(Some(Box::pin(step)));
+        self.guard(Arc::new(move |from, asked, _| {
+            if (from, asked) == (caller, operation) {
+                let step = step.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(step) = step {
+                    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(step));
+                }
+            }
+            true
+        }));
+    }
+
     /// Lets the next `times` calls of an operation fail.
     pub(crate) fn fail(&self, operation: &str, fault: Fault, times: usize) {
         lock(&self.state).faults.push((operation.to_owned(), fault, times));
