@@ -392,7 +392,7 @@ pub fn readers(deep: bool) -> Vec<Scenario> {
     ]
 }
 
-/// A password given again, and a password changed (`docs/decisions/0021-replaced-sessions.md`): lost and repeated requests,
+/// A password given again, and a password changed (`docs/decisions/0023-replaced-sessions.md`): lost and repeated requests,
 /// sessions in flight, and a thief with a copied store.
 pub fn replacements(deep: bool) -> Vec<Scenario<replacement::Setup>> {
     use replacement::{

@@ -147,11 +147,19 @@ async fn a_fresh_route_wants_a_recent_proof() {
     let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
     expect_problem(&service.call(send(&app.access)).await.expect("an answer"), 403, "reauthentication_required");
     stack.clock.advance(600);
+    let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
     let cookie = format!("access={}", browser.cookie("access").expect("a cookie"));
     let answer = service.call(request("GET", &[("cookie", &cookie)])).await.expect("an answer");
     expect_problem(&answer, 403, "reauthentication_required");
     assert!(answer.headers().contains_key("set-cookie"));
-    // To sign in does.
+    // To give the password again does, and so does to sign in.
+    let again = json!({"password": alice.password});
+    let call = stack.client().post("/reauthenticate").bearer(&app.access).json(again.clone());
+    let fresh = AppSession::of(&call.send().await.expect(200));
+    assert_eq!(service.call(send(&fresh.access)).await.expect("an answer").status(), 200);
+    browser.post("/reauthenticate").json(again).send().await.expect(200);
+    let cookie = format!("access={}", browser.cookie("access").expect("a cookie"));
+    assert_eq!(service.call(request("GET", &[("cookie", &cookie)])).await.expect("an answer").status(), 200);
     let app = stack.app(&alice).await;
     assert_eq!(service.call(send(&app.access)).await.expect("an answer").status(), 200);
     // Who is not signed in at all is told that.

@@ -166,7 +166,7 @@ impl Store {
             Some(generation) => delete
                 .condition_expression("generation = :generation")
                 .expression_attribute_values(":generation", number(generation.number())),
-            None => delete.condition_expression("attribute_exists(pk)"),
+            None => delete.condition_expression("attribute_exists(generation)"),
         };
         let mut writes = vec![TransactWriteItem::builder().delete(delete.build()?).build()];
         writes.extend(self.outbox_puts(outbox)?);
@@ -241,8 +241,9 @@ pub(super) fn to_item(session: &Session) -> Item {
         .with_time("ttl", session.expires_at)
 }
 
-/// Reads a session; `None` for the mark of one that was replaced, which opens nothing. The idle expiry in the table may lie past the absolute one, since an update cannot compare the
-/// two; in the program it never does. Sessions of before there was fresh authentication began with a password.
+/// Reads a session; `None` for the mark of one that was replaced, which opens nothing. The idle expiry in the table may lie
+/// past the absolute one, since an update cannot compare the two; in the program it never does. Sessions of before there was
+/// fresh authentication began with a password.
 pub(super) fn from_item(item: &Item) -> Result<Option<Session>, StoreError> {
     if is_mark(item) {
         return Ok(None);
