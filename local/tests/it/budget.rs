@@ -174,7 +174,7 @@ async fn resetting_a_password() {
     for by_code in [false, true] {
         let body = json!({"email": alice.email, "client": "app"});
         let answer = client.post("/password/forgot").json(body).send().await.expect(202);
-        let mail = stack.mail_to(&alice.email).await;
+        let mail = stack.secrets_to(&alice.email).await;
         let page = Budget { round_trips: 2, write_units: 0.0, read_units: 2.0 };
         let path = format!("/password/reset?token={}", mail.token());
         stack.within("the page", &page, 200, client.get(&path)).await;
@@ -370,7 +370,7 @@ async fn everything(stack: &Stack, alice: &Person) {
     stack.verify(again).await.expect_problem(400, "invalid_verification");
     client.post("/password/forgot").json(json!({"username": "nobody"})).send().await.expect(202);
     client.post("/password/forgot").json(json!({"email": alice.email})).send().await.expect(202);
-    let mail = stack.mail_to(&alice.email).await;
+    let mail = stack.secrets_to(&alice.email).await;
     client.get(&format!("/password/reset?token={}", mail.token())).send().await.expect(200);
     let body = json!({"token": mail.token(), "password": alice.password});
     client.post("/password/reset").json(body).send().await.expect(204);

@@ -130,7 +130,7 @@ async fn forgot_and_reset() {
         let before = stack.mails().await.len();
         let answer = fails_and_recovers(&stack, operations, *fault, &request, 202).await;
         assert_eq!(stack.mails().await.len(), before + 1, "no mail for what was not stored");
-        let mail = stack.mail_to(&alice.email).await;
+        let mail = stack.secrets_to(&alice.email).await;
         assert!(answer["reset_id"].is_string(), "{answer}");
         let proof = json!({"token": mail.token(), "password": "nine loud otters"});
         let request = Request::new(&client, "/password/reset", proof);
@@ -139,7 +139,7 @@ async fn forgot_and_reset() {
     // However often it fails, a right guess is none.
     let body = json!({"email": alice.email, "client": "app"});
     let answer = client.post("/password/forgot").json(body).send().await.expect(202);
-    let code = stack.mail_to(&alice.email).await.code();
+    let code = stack.secrets_to(&alice.email).await.code();
     let body = json!({"reset_id": answer.json()["reset_id"], "code": code, "password": "nine loud otters"});
     for _ in 0..6 {
         stack.proxy().fail_all(&["TransactWriteItems", "GetItem"], Fault::Throttling);

@@ -520,7 +520,7 @@ async fn passwords(iam: &Arc<Iam>) {
         let reset_id = answer.json()["reset_id"].clone();
         let body = json!({"reset_id": reset_id, "code": "00000000", "password": "nine loud otters"});
         client.post("/password/reset").json(body).send().await.expect(400);
-        let mail = stack.mail_to(&alice.email).await;
+        let mail = stack.secrets_to(&alice.email).await;
         if !mail.text.contains("/password/reset?token=") {
             continue;
         }

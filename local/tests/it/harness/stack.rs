@@ -134,6 +134,13 @@ impl Stack {
         mails.pop().unwrap_or_else(|| panic!("no mail to {address}"))
     }
 
+    /// The newest mail to an address that lets its reader prove something. Notices may be sent before or after it.
+    pub(crate) async fn secrets_to(&self, address: &str) -> Mail {
+        let mut mails = self.mails().await;
+        mails.retain(|mail| mail.to == address && mail.has_secrets());
+        mails.pop().unwrap_or_else(|| panic!("no secrets to {address}"))
+    }
+
     /// Signs up from an app. The `signup_id`, and the mail.
     pub(crate) async fn sign_up(&self, person: &Person) -> (String, Mail) {
         let answer = self.client().post("/signup").json(person.signup("app")).send().await.expect(202);
