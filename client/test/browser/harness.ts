@@ -114,9 +114,12 @@ export class Stack {
     return /^[0-9]{8}$/m.exec(await this.mail(email))![0];
   }
 
-  /** The link in it. */
-  async link(email: string): Promise<string> {
-    return /https?:\/\/\S+\/verify\?\S+/.exec(await this.mail(email))![0];
+  /** The link to that page in it. */
+  async link(email: string, path = '/verify'): Promise<string> {
+    const links = (await this.mail(email)).match(/https?:\/\/\S+/g) ?? [];
+    const found = links.find((link) => new URL(link).pathname === path);
+    if (!found) throw new Error(`no link to ${path}: ${links.join(' ')}`);
+    return found;
   }
 
   private async mail(email: string): Promise<string> {
