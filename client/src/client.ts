@@ -5,6 +5,7 @@ import {
   type Client,
   type Options,
   type Platform,
+  type Reset,
   type SignedIn,
   type SignedOutReason,
   type Verification,
@@ -137,6 +138,7 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       life,
       access: token.access,
       refresh: token.refresh,
+      device: answer.device ?? before.device,
     };
     if (session.id === before.id) {
       // Of these nobody knows yet whether they have arrived, or will.
@@ -157,9 +159,9 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     return { user, session };
   }
 
-  async function end({ n, id, user }: Entry, out: SignedOutReason) {
+  async function end({ n, id, user, device }: Entry, out: SignedOutReason) {
     // Without an id there was nobody, but the tabs need not ask again.
-    const entry: Entry = { n: n + 1, id, user, out };
+    const entry: Entry = { n: n + 1, id, user, device, out };
     await save(entry);
     announce(entry);
   }
@@ -400,7 +402,7 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       const answer = await call(
         'POST',
         path,
-        { ...body, client: app && 'app' },
+        { ...body, client: app && 'app', device: path === '/login' ? before.device : undefined },
         {
           // The server ends the session that the request came with.
           authorization: bearer(before),
@@ -487,6 +489,11 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     }
   };
 
+  async function resetPassword(reset: Reset) {
+    const answer = await call('POST', '/password/reset', { ...reset, client: app && 'app' });
+    if (answer?.device) await lock('exclusive', async () => save({ ...(await load()), device: answer.device }));
+  }
+
   async function deleteAccount() {
     await own('DELETE', '/me');
     await lock('exclusive', async (isLost) => {
@@ -523,8 +530,9 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     logout,
     me,
     reauthenticate: (password) => replace('/reauthenticate', { password }),
-    forgotPassword: (account) => call('POST', '/password/forgot', { ...account, client: app && 'app' }),
-    resetPassword: (reset) => call('POST', '/password/reset', { ...reset, client: app && 'app' }),
+    forgotPassword: async (account) =>
+      call('POST', '/password/forgot', { ...account, client: app && 'app', device: (await load()).device }),
+    resetPassword,
     changePassword: (password, new_password) => replace('/password/change', { password, new_password }),
     changeEmail: (email) => own('POST', '/email/change', { email }),
     confirmEmail: (proof) => own('POST', '/email/confirm', proof),

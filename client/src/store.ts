@@ -29,6 +29,8 @@ export interface Entry {
   proof?: string;
   /** That of a `/password/change`, likewise. */
   change?: string;
+  /** What an app's device is known by to its people's accounts. It outlives sessions. */
+  device?: string;
   /** Nobody is signed in, and why. */
   out?: SignedOutReason;
 }

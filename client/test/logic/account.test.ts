@@ -523,6 +523,33 @@ test('a deletion that the server did not hear of rejects, and one whose answer w
   assert.deepEqual(tab.signedOut, ['ended']);
 });
 
+test('an app is known by its device, from one session to the next', async () => {
+  const store = new Keychain();
+  const world = new World();
+  const { client } = world.tab({ store });
+  const sent: [string, string | undefined][] = [];
+  world.fate = ({ path, body }) => {
+    if (body?.device || path === '/login') sent.push([path, body.device]);
+    return {};
+  };
+  const credentials = { username: 'ann', password: 'p' };
+  await world.until(client.login(credentials));
+  await world.until(client.refresh());
+  await world.until(client.logout());
+  await world.until(client.login(credentials));
+  await world.until(client.reauthenticate('p'));
+  await world.until(client.deleteAccount());
+  await world.until(client.forgotPassword({ username: 'ann' }));
+  await world.until(client.resetPassword({ reset_id: 're', code: '12345678', password: 'new' }));
+  await world.until(client.login(credentials));
+  assert.deepEqual(sent, [
+    ['/login', undefined],
+    ['/login', 'device of ann'],
+    ['/password/forgot', 'device of ann'],
+    ['/login', 'd'],
+  ]);
+});
+
 test('a reset signs nobody in', async () => {
   const world = new World();
   const { client } = world.tab();

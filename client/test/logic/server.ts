@@ -169,7 +169,10 @@ export class Server {
     };
     replaced.forEach((id) => this.sessions.delete(id));
     this.sessions.set(session.id, session);
-    return this.sessionResponse(path === '/verify' ? 201 : 200, session);
+    const response = this.sessionResponse(path === '/verify' ? 201 : 200, session);
+    // A browser has it in a cookie.
+    if (kind === 'app') response.body.device = body.device ?? `device of ${user}`;
+    return response;
   }
 
   /** Fresh authentication (section 9): the session is replaced, and leaves a mark for the same request again. */
