@@ -22,7 +22,13 @@ export type Code =
   | 'token_reused'
   | 'session_ended'
   | 'invalid_verification'
+  /** The route wants the password again; see `Options.onReauthenticate`. */
+  | 'reauthentication_required'
+  /** Of who is signed in, and asked for it again. */
+  | 'wrong_password'
+  | 'last_credential'
   | 'csrf_rejected'
+  | 'origin_required'
   | 'rate_limited'
   | 'unavailable'
   | 'internal'
@@ -60,15 +66,18 @@ export class LatchkeyError extends Error {
  * - `expired`: the cookies ran out;
  * - `ended`: the server ended the session (log-out elsewhere, password change, its last day, a ban);
  * - `reused`: its tokens were used elsewhere: somebody has a copy;
- * - `replaced`: somebody else signed in, in this browser.
+ * - `replaced`: somebody else signed in, in this browser;
+ * - `deleted`: `deleteAccount()` was called, here or in another tab.
  */
-export type SignedOutReason = 'logged_out' | 'idle' | 'expired' | 'ended' | 'reused' | 'replaced';
+export type SignedOutReason = 'logged_out' | 'idle' | 'expired' | 'ended' | 'reused' | 'replaced' | 'deleted';
 
 /** A user, as the server shows it. Times are RFC 3339, of the server's clock. */
 export interface User {
   id: string;
   username: string;
   email: string;
+  /** The language of mails to them. */
+  locale: string;
   created_at: string;
 }
 
@@ -148,6 +157,13 @@ export interface Options {
   onSignedOut?(reason: SignedOutReason): void;
   /** Called when somebody has signed in in another tab, while nobody was in this one: the place to call `me`. */
   onSignedIn?(): void;
+  /**
+   * Called when a request takes a recent proof of who is there (`reauthentication_required`): brings the password, or
+   * nothing to let it be. Then the session is replaced by a new one, and the request repeated, once. After a wrong
+   * password it is called again, with the `wrong_password` that came. It is called, too, when the session has ended and
+   * an answer was lost that may have replaced it: the password brings that again, and without it nobody is signed in.
+   */
+  onReauthenticate?(problem?: LatchkeyError): Promise<string | null | undefined> | string | null | undefined;
   /** Milliseconds to wait for an answer, and before that for the other tabs; 30000 if not given. */
   timeout?: number;
   platform?: Partial<Platform>;
@@ -162,6 +178,16 @@ export interface Verification {
   /** Another name than at sign-up, should that be taken by now. */
   username?: string;
   remember?: boolean;
+}
+
+/** What proves that a password may be reset: the mailed link's token, or the code on the device that asked. */
+export interface Reset {
+  token?: string;
+  code?: string;
+  /** What `forgotPassword` brought. In a browser it comes by cookie. */
+  reset_id?: string;
+  /** The new password. */
+  password: string;
 }
 
 /** A client. Every method but `fetch` rejects with a `LatchkeyError`. */
@@ -181,13 +207,38 @@ export interface Client {
   logout(options?: { everywhere?: boolean }): Promise<void>;
   /** Asks who is signed in; `null`: nobody. Call it when a page loads. */
   me(): Promise<SignedIn | null>;
+  /** Gives the password again, for what wants that to be recent. The session is replaced by a new one, in every tab. */
+  reauthenticate(password: string): Promise<SignedIn>;
+  /**
+   * Has a link and a code mailed that set a new password. The answer is the same for whatever name or address.
+   * `expires_in`: seconds that the link works; `reset_id`: an app's, to keep for the code.
+   */
+  forgotPassword(account: { username?: string; email?: string; locale?: string }): Promise<{
+    reset_id?: string;
+    expires_in: number;
+  }>;
+  /** Sets a new password, by what was mailed. Ends all of the user's sessions, and signs nobody in. */
+  resetPassword(reset: Reset): Promise<void>;
+  /** Sets another password. All the user's other sessions end, and this one is replaced by a new one. */
+  changePassword(password: string, newPassword: string): Promise<SignedIn>;
+  /** Has a link and a code mailed to another address, which is theirs once that is confirmed. */
+  changeEmail(email: string): Promise<{ change_id: string; expires_in: number }>;
+  /** Confirms it: the mailed link's token, or the code. */
+  confirmEmail(proof: { token?: string; change_id?: string; code?: string }): Promise<void>;
+  /** Changes the user's name, the language of their mails, or both. */
+  updateMe(changes: { username?: string; locale?: string }): Promise<SignedIn>;
+  /** Deletes the account. Nobody is signed in afterwards. */
+  deleteAccount(): Promise<void>;
+  /** Everything that is held about the user. */
+  exportMe(): Promise<Record<string, unknown>>;
   /** The user's sessions, on all devices. */
   sessions(): Promise<ListedSession[]>;
   /** Ends one of them. */
   endSession(id: string): Promise<void>;
   /**
-   * `fetch` for the API's routes: `path` is below `api`. Sends the credentials, refreshes once when it must and repeats
-   * the request. Once signed out, requests carry no credentials until `me`, `login` or `verify`.
+   * `fetch` for the API's routes: `path` is below `api`. Sends the credentials, refreshes once when it must, asks for
+   * the password once when it must, and repeats the request after either. Once signed out, requests carry no credentials
+   * until `me`, `login` or `verify`.
    */
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** Refreshes now. `false`: nobody is signed in. */

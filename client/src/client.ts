@@ -5,13 +5,14 @@ import {
   type Client,
   type Options,
   type Platform,
+  type Reset,
   type SignedIn,
   type SignedOutReason,
   type Verification,
 } from './api.js';
 import { exchange, problemIn, read as readAnswer } from './http.js';
 import { createLock, lost, type IsLost } from './lock.js';
-import { createStore, safely, type Entry } from './store.js';
+import { createStore, PENDING, safely, type Entry } from './store.js';
 import { createTimer } from './timer.js';
 
 /** What a refused refresh says of the session. Nothing else ends one. */
@@ -22,10 +23,13 @@ const ENDS: Record<string, SignedOutReason> = {
   session_ended: 'ended',
   token_reused: 'reused',
 };
-/** Tries of one refresh, before whoever asked for it hears of the fault. */
+/** Tries of one refresh or replacement, before whoever asked for it hears of the fault. */
 const TRIES = 3;
 /** Milliseconds for one try. Everybody waits for it, and giving up early costs nothing: the key repeats it. */
 const PATIENCE = 10_000;
+
+/** What replaces the session by a new one, for whoever gives their password. */
+type Replacing = '/reauthenticate' | '/password/change';
 
 /** What one tab tells the others. */
 interface News {
@@ -59,6 +63,10 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
   /** The session that was last seen in the store; `undefined`: nobody has looked yet. */
   let seen: string | undefined;
   let renewing: { n: number; done: Promise<boolean> } | undefined;
+  /** The page is being asked for the password. */
+  let proving: Promise<boolean> | undefined;
+  /** Requests from this `n` on are of a session whose user has just given the password, as far as this tab knows. */
+  let provenFrom = 0;
 
   const sleep = (milliseconds: number) => new Promise<void>((resolve) => platform.setTimeout(resolve, milliseconds));
 
@@ -116,7 +124,7 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
   async function accept(answer: any, before: Entry, sentAt: number, isSignIn = false): Promise<SignedIn> {
     const { user, session, token } = answer ?? {};
     if (!user?.id || !session?.id || !(token?.expires_in >= 0)) throw new LatchkeyError('unexpected', 200);
-    const life = Math.max(token.expires_in, (session.id === before.id && before.life) || 0);
+    const life = Math.max(token.expires_in, (!isSignIn && session.kind === before.kind && before.life) || 0);
     if (isSignIn) {
       // Whoever was here is replaced on purpose, which is no news for this tab.
       tab = undefined;
@@ -130,7 +138,13 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       life,
       access: token.access,
       refresh: token.refresh,
+      device: answer.device ?? before.device,
     };
+    if (session.id === before.id) {
+      // Of these nobody knows yet whether they have arrived, or will.
+      entry.proof = before.proof;
+      entry.change = before.change;
+    }
     // This tab's own doing is no news for it.
     seen = session.id;
     await save(entry);
@@ -145,9 +159,9 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     return { user, session };
   }
 
-  async function end({ n, id, user }: Entry, out: SignedOutReason) {
+  async function end({ n, id, user, device }: Entry, out: SignedOutReason) {
     // Without an id there was nobody, but the tabs need not ask again.
-    const entry: Entry = { n: n + 1, id, user, out };
+    const entry: Entry = { n: n + 1, id, user, device, out };
     await save(entry);
     announce(entry);
   }
@@ -180,6 +194,8 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     }
   }
 
+  const bearer = ({ access }: Entry) => access && 'Bearer ' + access;
+
   const asProblem = (error: unknown) =>
     error instanceof LatchkeyError ? error : new LatchkeyError('network', 0, String(error));
 
@@ -188,7 +204,7 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     const request = async () => {
       const entry = await load();
       const headers = new Headers(init.headers);
-      if (app && entry.access && !detached) headers.set('authorization', 'Bearer ' + entry.access);
+      if (app && entry.access && !detached) headers.set('authorization', bearer(entry)!);
       const credentials = app || detached ? 'omit' : 'include';
       const sent = { ...init, headers, credentials } as const;
       const response = await exchange(platform, url, sent, timeout, (answer) => answer);
@@ -197,17 +213,22 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     return app ? request() : lock('shared', request, init.signal);
   }
 
-  /** Sends it, and once more if that takes a refresh. */
+  /** Sends it, and once more if that takes a refresh, and once more if that takes the password. */
   async function sendFresh(path: string, init: RequestInit = {}): ReturnType<typeof send> {
     const url = path.startsWith('/') ? base + path : path;
     if (!(url + '/').startsWith(base + '/')) throw new TypeError('not below the API: ' + path);
     if (tab && timer.isExpired()) await renew(tab.n);
-    const first = await send(url, init);
-    if (detached || first.entry.out || !(await isRenewedFor(first.response, first.entry.n, path))) return first;
     // What was read once cannot be sent again: streams of browsers, of Node, and generators.
     const body = Object(init.body);
     const isUsedUp = typeof body.getReader === 'function' || Symbol.asyncIterator in body;
-    return isUsedUp ? first : send(url, init);
+    let sent = await send(url, init);
+    for (const isToRepeat of [isRenewedFor, isProvenFor]) {
+      const { response, entry } = sent;
+      if (detached || entry.out || !(await isToRepeat(response, entry.n, path))) continue;
+      if (isUsedUp) break;
+      sent = await send(url, init);
+    }
+    return sent;
   }
 
   /** Whether there is a newer token than that of `n`, with which an answer may be another. */
@@ -222,6 +243,13 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     return (await load()).n !== n && !!tab;
   }
 
+  /** Whether the password was given, as an answer to a request of `n` wants it, after that was sent. */
+  async function isProvenFor(response: Response, n: number): Promise<boolean> {
+    if (response.status !== 403 || !options.onReauthenticate) return false;
+    const { code } = await problemIn(response.clone());
+    return code === 'reauthentication_required' && (n < provenFrom || prove('/reauthenticate'));
+  }
+
   // ----------------------------------------------------------------------------------------------- The session
 
   /**
@@ -234,60 +262,136 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       const entry = await load();
       if (detached || entry.out) return false;
       return (entry.n !== n && !!entry.id) || rotate(entry, isLost, because);
-    }).finally(() => {
-      if (renewing?.done === done) renewing = undefined;
-    });
+    })
+      .catch(async (error) => {
+        const entry = await load();
+        const route = error.code in ENDS && unanswered(entry);
+        if (!route) throw error;
+        if (await prove(route).catch(isNobody)) return true;
+        await lock('exclusive', async (isLost) => {
+          if (isSame(await load(), entry) && !isLost()) await end(entry, ENDS[error.code]!);
+        });
+        return false;
+      })
+      .finally(() => {
+        if (renewing?.done === done) renewing = undefined;
+      });
     renewing = { n, done };
     return done;
   }
 
-  /** Refreshes, with the lock held. An attempt is answered or aborted before the next one. */
+  /** Refreshes, with the lock held. */
   async function rotate(entry: Entry, isLost: IsLost, because?: string): Promise<boolean> {
+    try {
+      if (await post('/refresh', entry, isLost, app && { refresh: entry.refresh })) return !!tab;
+      return !(await load()).out && !detached;
+    } catch (error) {
+      const { code, status } = error as LatchkeyError;
+      const reason = status === 401 && ENDS[code];
+      // A session that was replaced is gone, too. If that answer was lost, it can be had again.
+      if (!reason || unanswered(entry)) throw error;
+      // Whoever told of reuse has ended the session; the refresh finds it gone.
+      await end(entry, because === 'token_reused' && code === 'session_ended' ? ENDS[because]! : reason);
+      return false;
+    }
+  }
+
+  /** What may have replaced the session, and can be repeated with the password that the page is asked for. */
+  const unanswered = ({ proof, change }: Entry): Replacing | undefined =>
+    !options.onReauthenticate ? undefined : change ? '/password/change' : proof ? '/reauthenticate' : undefined;
+
+  /**
+   * Sends what brings new tokens, with the lock held, and stores its answer; `undefined`: somebody has been faster. An
+   * attempt is answered or aborted before the next one.
+   */
+  async function post(
+    route: keyof typeof PENDING,
+    entry: Entry,
+    isLost: IsLost,
+    body?: object,
+  ): Promise<SignedIn | undefined> {
+    const pending = PENDING[route];
     // A key from the store may have been sent by a tab that was closed before it could store the answer.
-    let isSent = !!entry.key;
+    let isSent = !!entry[pending];
     // Where there is no lock for all who share the store, or this tab was suspended and has lost it, somebody may have
     // been faster: this attempt is none any more, and its answer a late one.
-    const isLate = (latest: Entry) => isLost() || !isSame(latest, entry);
+    const isLate = async () => isLost() || !isSame(await load(), entry);
     for (let attempt = 1; ; attempt++) {
       if (isLost()) throw lost();
-      if (!entry.key) await save((entry = { ...entry, key: platform.key() }));
+      if (!entry[pending]) await save((entry = { ...entry, [pending]: platform.key() }));
       const sentAt = now();
       let answer;
       let problem: LatchkeyError | undefined;
       try {
-        const key = { 'idempotency-key': entry.key };
-        const patience = Math.min(timeout, PATIENCE);
-        answer = await call('POST', '/refresh', app && { refresh: entry.refresh }, key, isLost, patience);
+        const headers = {
+          'idempotency-key': entry[pending],
+          // A refresh does not need it, and is not to be refused for it.
+          authorization: route === '/refresh' ? undefined : bearer(entry),
+        };
+        answer = await call('POST', route, body, headers, isLost, Math.min(timeout, PATIENCE));
       } catch (error) {
         problem = error as LatchkeyError;
       }
-      let latest = await load();
-      if (isLate(latest)) return !latest.out && !detached;
-      if (!problem) {
-        await accept(answer, entry, sentAt);
-        return !!tab;
-      }
+      if (await isLate()) return undefined;
+      if (!problem) return accept(answer, entry, sentAt);
       const { code, status } = problem;
-      const reason = status === 401 && ENDS[code];
-      if (reason) {
-        // Whoever told of reuse has ended the session; the refresh finds it gone.
-        await end(entry, because === 'token_reused' && code === 'session_ended' ? ENDS[because]! : reason);
-        return false;
-      }
-      if (code === 'invalid_request' && isSent && attempt < TRIES) {
+      if (route === '/refresh' && code === 'invalid_request' && isSent && attempt < TRIES) {
         // The cookies are those of this key's own answer already: it is used up, and the session lives.
         entry = { ...entry, key: undefined };
         isSent = false;
         continue;
       }
       const isTransient = status === 0 || status === 429 || status >= 500 || code === 'duplicate_request';
+      if (!isTransient && route !== '/refresh' && !(isSent && code === 'wrong_password')) {
+        // The key has done nothing. Of one that was sent before, another password does not say so.
+        await save({ ...entry, [pending]: undefined });
+      }
       if (!isTransient || attempt >= TRIES) throw problem;
       isSent = true;
       const pause = problem.retryAfter ? Math.min(problem.retryAfter, 5) * 1000 : 250 * 2 ** attempt;
       await sleep(pause * (1 + platform.random() / 2));
-      latest = await load();
-      if (isLate(latest)) return !latest.out && !detached;
+      if (await isLate()) return undefined;
     }
+  }
+
+  /** Replaces the session by a new one, with an older token refreshed before, if it takes that. */
+  function replace(route: Replacing, body: object): Promise<SignedIn> {
+    return lock('exclusive', async (isLost) => {
+      timer.active();
+      for (let isRenewed = false; ; isRenewed = true) {
+        const entry = await load();
+        if (detached || entry.out) throw new LatchkeyError('token_missing', 401);
+        try {
+          const signedIn = await post(route, entry, isLost, body);
+          if (!signedIn) throw lost();
+          provenFrom = entry.n + 1;
+          return signedIn;
+        } catch (error) {
+          const { code, status } = error as LatchkeyError;
+          if (isRenewed || status !== 401 || !(code in ENDS)) throw error;
+          if (!(await rotate(await load(), isLost, code))) throw error;
+        }
+      }
+    });
+  }
+
+  /** Asks the page for the password until it is the right one, and sends it there. `false`: it gave none. */
+  function prove(route: Replacing): Promise<boolean> {
+    const ask = async () => {
+      for (let problem: LatchkeyError | undefined; ; ) {
+        const password = await options.onReauthenticate!(problem);
+        if (!password) return false;
+        try {
+          // A change that has happened is answered again to whoever knows the new password.
+          await replace(route, route === '/reauthenticate' ? { password } : { password, new_password: password });
+          return true;
+        } catch (error) {
+          problem = error as LatchkeyError;
+          if (problem.code !== 'wrong_password') throw error;
+        }
+      }
+    };
+    return (proving ??= ask().finally(() => (proving = undefined)));
   }
 
   function signIn(path: string, body: object): Promise<SignedIn> {
@@ -298,10 +402,10 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       const answer = await call(
         'POST',
         path,
-        { ...body, client: app && 'app' },
+        { ...body, client: app && 'app', device: path === '/login' ? before.device : undefined },
         {
           // The server ends the session that the request came with.
-          authorization: before.access && 'Bearer ' + before.access,
+          authorization: bearer(before),
         },
         isLost,
       );
@@ -376,13 +480,27 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     }
   }
 
-  const own = async (method: string, path: string) => {
+  const own = async (method: string, path: string, body?: object) => {
+    const sent = body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
     try {
-      return await readAnswer((await sendFresh(path, { method })).response);
+      return await readAnswer((await sendFresh(path, { method, ...sent })).response);
     } catch (error) {
       throw asProblem(error);
     }
   };
+
+  async function resetPassword(reset: Reset) {
+    const answer = await call('POST', '/password/reset', { ...reset, client: app && 'app' });
+    if (answer?.device) await lock('exclusive', async () => save({ ...(await load()), device: answer.device }));
+  }
+
+  async function deleteAccount() {
+    await own('DELETE', '/me');
+    await lock('exclusive', async (isLost) => {
+      const entry = await load();
+      if (!entry.out && !isLost()) await end(entry, 'deleted');
+    });
+  }
 
   const timer = createTimer(platform, storage, name, {
     session: () => tab,
@@ -411,6 +529,16 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
     login: (credentials) => signIn('/login', credentials),
     logout,
     me,
+    reauthenticate: (password) => replace('/reauthenticate', { password }),
+    forgotPassword: async (account) =>
+      call('POST', '/password/forgot', { ...account, client: app && 'app', device: (await load()).device }),
+    resetPassword,
+    changePassword: (password, new_password) => replace('/password/change', { password, new_password }),
+    changeEmail: (email) => own('POST', '/email/change', { email }),
+    confirmEmail: (proof) => own('POST', '/email/confirm', proof),
+    updateMe: (changes) => own('PATCH', '/me', changes),
+    deleteAccount,
+    exportMe: () => own('GET', '/me/export'),
     sessions: async () => (await own('GET', '/sessions')).sessions,
     endSession: async (id) => (id === tab?.id ? logout() : own('DELETE', '/sessions/' + encodeURIComponent(id))),
     fetch: async (path, init) => (await sendFresh(path, init)).response,
@@ -431,7 +559,14 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
   };
 }
 
-const isSame = (one: Entry, other: Entry) => one.n === other.n && one.id === other.id && one.key === other.key;
+const isSame = (one: Entry, other: Entry) =>
+  (['n', 'id', 'key', 'proof', 'change'] as const).every((part) => one[part] === other[part]);
+
+/** An error that says that nobody is signed in. Another is passed on. */
+function isNobody(error: unknown): false {
+  if ((error as LatchkeyError).status === 401) return false;
+  throw error;
+}
 
 /** The API's URL without a slash at its end. A server that renders a page does not know where that will be. */
 function baseOf(api: string, here: string | undefined): string {

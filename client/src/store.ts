@@ -9,7 +9,8 @@ import type { Kind, Platform, SignedOutReason, TokenStore } from './api.js';
  * for the lock may read the value before. It refreshes or signs out once more then, which costs a request and nothing
  * else.
  *
- * The pending key belongs to the refresh from this `n` and leaves with it. `n` stands for the session's generation,
+ * The pending key of a refresh belongs to the refresh from this `n` and leaves with it; those of what replaces the
+ * session belong to the session, and leave with it or with a refusal. `n` stands for the session's generation,
  * which no script can see in a cookie; it rises with each stored answer, across sessions too.
  */
 export interface Entry {
@@ -24,9 +25,18 @@ export interface Entry {
   refresh?: string;
   /** The `Idempotency-Key` of a refresh that is not answered yet. */
   key?: string;
+  /** That of a `/reauthenticate`, which may have replaced the session. */
+  proof?: string;
+  /** That of a `/password/change`, likewise. */
+  change?: string;
+  /** What an app's device is known by to its people's accounts. It outlives sessions. */
+  device?: string;
   /** Nobody is signed in, and why. */
   out?: SignedOutReason;
 }
+
+/** Where the pending key of each route is kept that brings other tokens. */
+export const PENDING = { '/refresh': 'key', '/reauthenticate': 'proof', '/password/change': 'change' } as const;
 
 /** localStorage that never throws: it may be missing, no storage at all, closed to this page, or full. */
 export interface SafeStorage {

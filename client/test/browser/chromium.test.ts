@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { BrowserContext, Page } from 'playwright-core';
-import { Chromium, PASSWORD, Stack, generation, told } from './harness.js';
+import { Chromium, PASSWORD, Stack, cookies, generation, told } from './harness.js';
 
 let chromium: Chromium;
 /** As deployed; access tokens of 3 s in remembered sessions; browser sessions that 6 idle seconds end. */
@@ -70,7 +70,7 @@ inBrowser(
     assert.equal(await page!.evaluate(async () => (await window.client.fetch('/me')).status), 200);
     await page!.evaluate(() => window.client.logout());
     await told([page!, other!], 'logged_out');
-    assert.deepEqual(await context.cookies(), []);
+    assert.deepEqual(await cookies(context), []);
     assert.equal(await who(other!), null);
   },
 );
@@ -164,6 +164,61 @@ for (const remember of [false, true]) {
       assert.equal(new Set(keys).size, 1);
       assert.equal(await generation(context), 2);
       assert.equal(await who(page), 'ann');
+    },
+  );
+
+  inBrowser(
+    `${kind}: the password again, and the answer is lost: repeated with its key, a new session for both tabs`,
+    () => stack,
+    async (context, on) => {
+      const [page, other] = await tabs(context, on, 2);
+      await login(page!, 'ann', remember);
+      const before = await page!.evaluate(async () => (await window.client.me())!.session.id);
+      const keys: unknown[] = [];
+      on.wire.onAnswer = ({ url, method, headers }) => {
+        if (url !== '/reauthenticate' || method !== 'POST') return;
+        keys.push(headers['idempotency-key']);
+        if (keys.length < 3) return 'lose';
+      };
+      const work = [
+        page!.evaluate(async (password) => (await window.client.reauthenticate(password)).session.id, PASSWORD),
+        other!.evaluate(async () => String(await window.client.refresh())),
+      ];
+      const [id, isRefreshed] = await Promise.all(work);
+      assert.equal(isRefreshed, 'true');
+      assert.notEqual(id, before);
+      assert.equal(keys.length, 3);
+      assert.equal(new Set(keys).size, 1);
+      for (const one of [page!, other!]) {
+        assert.equal(await one.evaluate(async () => (await window.client.me())!.session.id), id);
+        assert.equal(await one.evaluate(() => window.client.refresh()), true);
+      }
+      assert.deepEqual(await reasons([page!, other!]), [[], []]);
+    },
+  );
+
+  inBrowser(
+    `${kind}: the password again, all answers lost: the other tab is asked for it, and both go on`,
+    () => stack,
+    async (context, on) => {
+      const [page, other] = await tabs(context, on, 2);
+      await login(page!, 'ann', remember);
+      assert.equal(await who(other!), 'ann');
+      on.wire.onAnswer = ({ url, method }) => (url === '/reauthenticate' && method === 'POST' ? 'lose' : undefined);
+      const code = page!.evaluate(
+        (password) => window.client.reauthenticate(password).then(() => 'fine', (error) => error.code),
+        PASSWORD,
+      );
+      assert.equal(await code, 'network');
+      on.wire.onAnswer = undefined;
+      await other!.evaluate((password) => window.typed.push('not this one', password), PASSWORD);
+      assert.equal(await other!.evaluate(async () => (await window.client.fetch('/me')).status), 200);
+      assert.deepEqual(await other!.evaluate(() => window.typed), []);
+      for (const one of [page!, other!]) {
+        assert.equal(await one.evaluate(() => window.client.refresh()), true);
+        assert.equal(await who(one), 'ann');
+      }
+      assert.deepEqual(await reasons([page!, other!]), [[], []]);
     },
   );
 
@@ -337,7 +392,7 @@ inBrowser(
     // Both timers are due at once, and a tab that waited for the lock may read what was stored a moment ago.
     const logouts = on.count('POST /logout 204');
     assert.ok(logouts === 1 || logouts === 2, `${logouts} log-outs`);
-    assert.deepEqual(await context.cookies(), []);
+    assert.deepEqual(await cookies(context), []);
   },
 );
 
@@ -380,7 +435,7 @@ inBrowser(
       PASSWORD,
     );
     assert.equal(code, 'network', 'the browser does not show the answer');
-    assert.deepEqual(await context.cookies(), []);
+    assert.deepEqual(await cookies(context), []);
   },
 );
 

@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { BrowserContextOptions, Page } from 'playwright-core';
-import { Chromium, PASSWORD, Stack } from './harness.js';
+import { Chromium, PASSWORD, Stack, cookies } from './harness.js';
 
 const FOLDER = process.env.LATCHKEY_SCREENSHOTS;
 const AXE = readFileSync(createRequire(resolve('package.json')).resolve('axe-core/axe.min.js'), 'utf8');
@@ -28,13 +28,13 @@ after(async () => {
   await stack?.stop();
 });
 
-async function visitor(options: BrowserContextOptions = {}) {
+async function visitor(options: BrowserContextOptions = {}, at = stack) {
   const context = await chromium.browser.newContext({ ...DESKTOP, ...options });
   const page = await context.newPage();
   const faults: string[] = [];
   page.on('pageerror', (error) => faults.push(String(error)));
   page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-  await page.goto(stack.direct);
+  await page.goto(at.direct);
   return { context, page, faults };
 }
 
@@ -50,8 +50,26 @@ async function look(page: Page, name: string) {
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, name);
   if (!FOLDER) return;
   mkdirSync(FOLDER, { recursive: true });
-  await page.screenshot({ path: `${FOLDER}/${name}.png` });
+  await page.screenshot({ path: `${FOLDER}/${name}.png`, fullPage: name.startsWith('settings') });
 }
+
+async function logIn(page: Page, name: string, password = PASSWORD) {
+  await page.getByRole('link', { name: 'Log in' }).click();
+  await heading(page, 'Log in');
+  await field(page, 'User name or email address').fill(name);
+  await field(page, 'Password').fill(password);
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await heading(page, `Hello, ${name}`);
+}
+
+/** The next such request is answered as if the password had been given long ago. */
+async function makeStale(page: Page, path: string) {
+  const body = JSON.stringify({ code: 'reauthentication_required', status: 403 });
+  const answer = { status: 403, contentType: 'application/problem+json', body };
+  await page.route('**' + path, (route) => route.fulfill(answer), { times: 1 });
+}
+
+const activeId = (page: Page) => page.evaluate(() => document.activeElement?.id);
 
 /** The field of that label which is shown; a password is no textbox to assistive technology. */
 const field = (page: Page, label: string) => page.getByLabel(label).and(page.locator('input:visible'));
@@ -220,6 +238,243 @@ test('demo: in Korean, in the dark, on a phone', async () => {
   await page.goto(stack.direct + '/_local/mail');
   await heading(page, '메일함');
   await look(page, 'mailbox-phone-ko');
+  await context.close();
+});
+
+test('demo: a forgotten password, with the code', async () => {
+  await stack.account('eve');
+  const { context, page, faults } = await visitor();
+  await page.getByRole('link', { name: 'Log in' }).click();
+  await page.getByRole('link', { name: 'Forgot your password?' }).click();
+  await heading(page, 'Forgot your password?');
+  await look(page, 'forgot');
+  await field(page, 'User name or email address').fill('eve');
+  await page.getByRole('button', { name: 'Send the mail' }).click();
+  await heading(page, 'Choose a new password');
+  await look(page, 'reset');
+  // The device that asked is known by its cookie, also when the page is loaded again.
+  await page.reload();
+  await heading(page, 'Choose a new password');
+  const code = await stack.code('eve@example.com');
+  await field(page, 'Code of 8 digits').fill(`${code.slice(0, 4)} ${code.slice(4)}`);
+  await field(page, 'New password').fill('password1');
+  await page.getByRole('button', { name: 'Set the password' }).click();
+  await page.getByRole('alert').filter({ hasText: 'too well known' }).waitFor();
+  assert.equal(await activeId(page), 'reset-password');
+  await field(page, 'New password').fill('seven quiet llamas');
+  await page.getByRole('button', { name: 'Set the password' }).click();
+  await heading(page, 'Log in');
+  await page.getByRole('status').filter({ hasText: 'The password is set' }).waitFor();
+  await field(page, 'User name or email address').fill('eve');
+  await field(page, 'Password').fill('seven quiet llamas');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await heading(page, 'Hello, eve');
+  assert.deepEqual(unexpected(faults), []);
+  await context.close();
+});
+
+test('demo: a forgotten password, by the mailed link, ends the session elsewhere', async () => {
+  await stack.account('fay');
+  const here = await visitor();
+  await logIn(here.page, 'fay');
+  const { context, page } = await visitor();
+  await page.goto(stack.direct + '#forgot');
+  await page.reload();
+  await field(page, 'User name or email address').fill('fay@example.com');
+  await page.getByRole('button', { name: 'Send the mail' }).click();
+  await heading(page, 'Choose a new password');
+  const link = await stack.link('fay@example.com', '/password/reset');
+  await page.goto(link);
+  await look(page, 'reset-page');
+  await page.locator('input[type=password]').fill('seven quiet llamas');
+  await page.locator('form button').click();
+  await heading(page, 'Create an account');
+  await logIn(page, 'fay', 'seven quiet llamas');
+  await here.page.getByRole('button', { name: 'Refresh now' }).click();
+  await here.page.getByText('Your session was ended elsewhere').waitFor();
+  await context.close();
+  await here.context.close();
+});
+
+test('demo: settings: another name and language, another password, a file', async () => {
+  await stack.account('gil');
+  const { context, page, faults } = await visitor();
+  await logIn(page, 'gil');
+  await page.getByRole('link', { name: 'Account settings' }).click();
+  await heading(page, 'Account settings');
+  assert.equal(await activeId(page), 'settings-title');
+  await look(page, 'settings');
+  await field(page, 'User name').first().fill('gilbert');
+  await page.getByLabel('Language of mails').selectOption('ko');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('status').filter({ hasText: 'Saved.' }).waitFor();
+  await page.reload();
+  await heading(page, 'Account settings');
+  assert.equal(await field(page, 'User name').first().inputValue(), 'gilbert');
+  assert.equal(await page.getByLabel('Language of mails').inputValue(), 'ko');
+
+  const elsewhere = await visitor();
+  await logIn(elsewhere.page, 'gilbert');
+  await field(page, 'Present password').fill('not this one');
+  await field(page, 'New password').fill('seven quiet llamas');
+  await page.getByRole('button', { name: 'Change the password' }).click();
+  await page.getByRole('alert').filter({ hasText: 'This is not your password' }).waitFor();
+  assert.equal(await activeId(page), 'present-password');
+  await look(page, 'settings-wrong-password');
+  await field(page, 'Present password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Change the password' }).click();
+  await page.getByRole('status').filter({ hasText: 'The password is changed' }).waitFor();
+  assert.equal(await field(page, 'Present password').inputValue(), '');
+  await elsewhere.page.getByRole('button', { name: 'Refresh now' }).click();
+  await elsewhere.page.getByText('Your session was ended elsewhere').waitFor();
+  await elsewhere.context.close();
+
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('button', { name: 'Download' }).click(),
+  ]);
+  assert.equal(download.suggestedFilename(), 'latchkey-gilbert.json');
+  const file = readFileSync(await download.path(), 'utf8');
+  assert.match(file, /gilbert/);
+  assert.doesNotMatch(file, /argon2/);
+  await page.getByRole('link', { name: 'Back to the account' }).click();
+  await heading(page, 'Hello, gilbert');
+  await page.goBack();
+  await heading(page, 'Account settings');
+  assert.deepEqual(unexpected(faults), []);
+  await context.close();
+});
+
+test('demo: settings: another address', async () => {
+  await stack.account('hal');
+  const { context, page } = await visitor();
+  await logIn(page, 'hal');
+  await page.getByRole('link', { name: 'Account settings' }).click();
+  await field(page, 'New email address').fill('hal.new@example.com');
+  await page.getByRole('button', { name: 'Send the mail' }).click();
+  await page.waitForFunction(() => document.activeElement?.id === 'address-code');
+  await look(page, 'settings-address');
+  await field(page, 'Code of 8 digits').fill(await stack.code('hal.new@example.com'));
+  await page.getByRole('button', { name: 'Confirm the address' }).click();
+  await page.getByRole('status').filter({ hasText: 'hal.new@example.com' }).waitFor();
+  await page.getByRole('link', { name: 'Back to the account' }).click();
+  await page.locator('#account-email').filter({ hasText: 'hal.new@example.com' }).waitFor();
+  await context.close();
+});
+
+test('demo: the password again, in a dialog, by keyboard; cancelled, wrong, right', async () => {
+  await stack.account('ida');
+  const { context, page, faults } = await visitor();
+  await logIn(page, 'ida');
+  await page.getByRole('link', { name: 'Account settings' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Your password, please' });
+  const button = page.getByRole('button', { name: 'Download' });
+  for (const cancel of ['Escape', 'Cancel']) {
+    await makeStale(page, '/me/export');
+    await button.focus();
+    await page.keyboard.press('Enter');
+    await dialog.waitFor();
+    assert.equal(await activeId(page), 'reauthenticate-password');
+    if (cancel === 'Cancel') await look(page, 'reauthenticate');
+    if (cancel === 'Escape') await page.keyboard.press('Escape');
+    else await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await dialog.waitFor({ state: 'hidden' });
+    await page.getByRole('alert').filter({ hasText: 'Nothing was done' }).waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Download', 'the focus is back');
+  }
+  await makeStale(page, '/me/export');
+  await button.click();
+  await dialog.waitFor();
+  await page.keyboard.type('not this one');
+  await page.keyboard.press('Enter');
+  await dialog.getByRole('alert').filter({ hasText: 'This is not your password' }).waitFor();
+  assert.equal(await activeId(page), 'reauthenticate-password');
+  await look(page, 'reauthenticate-wrong');
+  // Tab stays within the dialog.
+  for (let press = 0; press < 6; press++) {
+    await page.keyboard.press('Tab');
+    const isOutside = await page.evaluate(() => !!document.activeElement?.closest('main'));
+    assert.equal(isOutside, false);
+  }
+  const before = (await context.cookies()).find(({ name }) => name === 'access')!.value;
+  await field(page, 'Password').and(dialog.locator('input')).fill(PASSWORD);
+  const [download] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Enter')]);
+  assert.match(readFileSync(await download.path(), 'utf8'), /ida@example.com/);
+  assert.notEqual((await context.cookies()).find(({ name }) => name === 'access')!.value, before, 'a new session');
+  assert.deepEqual(unexpected(faults), []);
+  await context.close();
+});
+
+test('demo: deletion, with the name typed and the password again', async () => {
+  const strict = await Stack.start({ AppUrl: undefined, FreshAuthentication: 3 });
+  try {
+    await strict.account('joy');
+    const { context, page, faults } = await visitor({}, strict);
+    await logIn(page, 'joy');
+    await page.getByRole('link', { name: 'Account settings' }).click();
+    await page.getByLabel('Type your user name, joy').fill('jay');
+    await page.getByRole('button', { name: 'Delete the account' }).click();
+    await page.getByRole('alert').filter({ hasText: 'This is not your user name' }).waitFor();
+    assert.equal(await activeId(page), 'delete-username');
+    await page.getByLabel('Type your user name, joy').fill('joy');
+    // The server's clock is the machine's.
+    await page.waitForTimeout(4500);
+    await page.getByRole('button', { name: 'Delete the account' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Your password, please' });
+    await dialog.waitFor();
+    await page.keyboard.type(PASSWORD);
+    await page.keyboard.press('Enter');
+    await heading(page, 'Log in');
+    await page.getByRole('status').filter({ hasText: 'Your account is deleted' }).waitFor();
+    await look(page, 'deleted');
+    assert.deepEqual(await cookies(context), []);
+    await field(page, 'User name or email address').fill('joy');
+    await field(page, 'Password').fill(PASSWORD);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('alert').filter({ hasText: 'do not fit together' }).waitFor();
+    assert.deepEqual(unexpected(faults), []);
+    await context.close();
+  } finally {
+    await strict.stop();
+  }
+});
+
+test("demo: an account's life in Korean, in the dark, on a phone", async () => {
+  await stack.account('kim');
+  const { context, page } = await visitor({ ...PHONE, locale: 'ko-KR', colorScheme: 'dark' });
+  await page.goto(stack.direct + '#forgot');
+  await page.reload();
+  await heading(page, '비밀번호를 잊으셨나요?');
+  await look(page, 'forgot-phone-ko');
+  await field(page, '사용자 이름 또는 이메일 주소').fill('kim@example.com');
+  await page.getByRole('button', { name: '메일 보내기' }).click();
+  await heading(page, '새 비밀번호 정하기');
+  await look(page, 'reset-phone-ko');
+  const mailed = await context.newPage();
+  await mailed.goto(await stack.link('kim@example.com', '/password/reset'));
+  await look(mailed, 'reset-page-phone-ko');
+  await field(page, '8자리 코드').fill(await stack.code('kim@example.com'));
+  await field(page, '새 비밀번호').fill('seven quiet llamas');
+  await page.getByRole('button', { name: '비밀번호 설정' }).click();
+  await heading(page, '로그인');
+  await page.getByRole('status').filter({ hasText: '비밀번호를 설정했고' }).waitFor();
+  await field(page, '사용자 이름 또는 이메일 주소').fill('kim');
+  await field(page, '비밀번호').fill('seven quiet llamas');
+  await page.getByRole('button', { name: '로그인' }).click();
+  await page.getByRole('link', { name: '계정 설정' }).click();
+  await heading(page, '계정 설정');
+  await look(page, 'settings-phone-ko');
+  await page.getByLabel('계정을 삭제하려면 사용자 이름 kim 입력').fill('kim');
+  await look(page, 'settings-end-phone-ko');
+  await makeStale(page, '/me');
+  await page.getByRole('button', { name: '계정 삭제' }).click();
+  const dialog = page.getByRole('dialog', { name: '비밀번호 확인' });
+  await dialog.waitFor();
+  await look(page, 'reauthenticate-phone-ko');
+  await page.keyboard.type('seven quiet llamas');
+  await page.keyboard.press('Enter');
+  await heading(page, '로그인');
+  await page.getByText('계정을 삭제했습니다').waitFor();
   await context.close();
 });
 

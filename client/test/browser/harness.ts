@@ -17,15 +17,19 @@ declare global {
   interface Window {
     client: Client;
     reasons: SignedOutReason[];
+    /** What the person types when asked for the password, one after the other. */
+    typed: string[];
   }
 }
 
 const page = (api: string) => `<!doctype html><title>Latchkey</title><body>A page<script type="module">
 import { createClient } from '/latchkey.js';
 window.reasons = [];
+window.typed = [];
 window.client = createClient({
   api: '${api}',
   onSignedOut: (reason) => window.reasons.push(reason),
+  onReauthenticate: () => window.typed.shift(),
 });
 </script>`;
 
@@ -114,9 +118,12 @@ export class Stack {
     return /^[0-9]{8}$/m.exec(await this.mail(email))![0];
   }
 
-  /** The link in it. */
-  async link(email: string): Promise<string> {
-    return /https?:\/\/\S+\/verify\?\S+/.exec(await this.mail(email))![0];
+  /** The link to that page in it. */
+  async link(email: string, path = '/verify'): Promise<string> {
+    const links = (await this.mail(email)).match(/https?:\/\/\S+/g) ?? [];
+    const found = links.find((link) => new URL(link).pathname === path);
+    if (!found) throw new Error(`no link to ${path}: ${links.join(' ')}`);
+    return found;
   }
 
   private async mail(email: string): Promise<string> {
@@ -223,6 +230,12 @@ export class Chromium {
     for (let index = 0; index < found.length; index++) found.push(...(children.get(found[index]!) ?? []));
     return found;
   }
+}
+
+/** The names of the cookies that the browser holds, but for the one that a device is known by, which outlives sessions. */
+export async function cookies(context: BrowserContext): Promise<string[]> {
+  const names = (await context.cookies()).map(({ name }) => name);
+  return names.filter((name) => name !== 'device').sort();
 }
 
 /** The generation in the access cookie that the browser holds. */

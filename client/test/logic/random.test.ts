@@ -4,7 +4,8 @@
  *
  * Assumed, as DESIGN.md section 5 does: a copy of a refresh arrives within a minute of it, and fewer than three
  * refreshes are made in that minute. Other requests are not copied: one that arrives after two refreshes is taken for
- * theft («Older generations anywhere»).
+ * theft («Older generations anywhere»). Whether a session was replaced, its answer being lost, is found out within ten
+ * minutes, by somebody who knows the password (section 9).
  */
 
 import assert from 'node:assert/strict';
@@ -23,13 +24,16 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
   const world = new World();
   const store = new Keychain();
   // One process of an app at a time; when it dies, the next begins.
+  // Whoever is asked for the password gives it; a wrong one now and then.
+  const onReauthenticate = () => (hit(0.1) ? 'q' : 'p');
   const open = () =>
     kind === 'app'
       ? world.tab({
           store,
+          onReauthenticate,
           platform: { locks: processLocks(), channel: undefined, storage: undefined, listen: () => () => {} },
         })
-      : world.tab();
+      : world.tab({ onReauthenticate });
   let tabs: Tab[] = Array.from({ length: kind === 'app' ? 1 : 1 + upTo(4) }, open);
   await world.until(tabs[0]!.client.login({ username: 'ann', password: 'p', remember: kind === 'remembered' }));
   await world.run(10);
@@ -76,13 +80,49 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
     };
   };
 
+  /** The network works for a while, and somebody uses it. */
+  async function heal() {
+    isHealed = true;
+    tabs.forEach((one) => (one.diesAt = undefined));
+    const wasOnline = world.online;
+    world.online = true;
+    await world.run(70_000);
+    tabs = tabs.filter(({ isAlive }) => isAlive);
+    if (!tabs.some(({ isFrozen }) => !isFrozen)) tabs.push(open());
+    const { client } = tabs.find(({ isFrozen }) => !isFrozen)!;
+    // One that is suspended may have the lock: it is waited for, and then taken over.
+    const refresh = async () => {
+      for (let tries = 0; ; tries++) {
+        try {
+          return await world.until(client.refresh());
+        } catch (error) {
+          if (tries === 3 || (error as LatchkeyError).code !== 'network') throw error;
+        }
+      }
+    };
+    assert.equal(await refresh(), true, 'in between');
+    // A repeated answer's token ends with the first one's.
+    const [session] = world.server.sessions.values();
+    if (world.real / 1000 - session!.rotatedAt > 60) assert.equal(await refresh(), true);
+    world.online = wasOnline;
+    isHealed = false;
+    lastUse = lastRefresh = world.real;
+  }
+
   let lastUse = world.real;
   let lastRefresh = world.real;
   let lastKill = world.real;
   for (let step = 0; step < 40; step++) {
     const tab = tabs[upTo(tabs.length)]!;
-    const choice = upTo(11);
-    if (choice < 2) tab.client.fetch('/own').catch(() => {});
+    const choice = upTo(12);
+    if (choice === 11) {
+      if (hit(0.5)) tab.client.fetch('/vault', { method: 'POST' }).catch(() => {});
+      else tab.client.reauthenticate('p').catch(() => {});
+      // Whether the session was replaced has to be found out in ten minutes, by whoever is asked for the password.
+      await world.run(upTo(40_000));
+      if (hit(0.3)) tab.kill();
+      await heal();
+    } else if (choice < 2) tab.client.fetch('/own').catch(() => {});
     else if (choice < 4) tab.client.me().catch(() => {});
     else if (choice === 4 && world.real - lastRefresh > 30_000) {
       lastRefresh = world.real;
@@ -117,29 +157,7 @@ async function history(seed: number, kind: 'browser' | 'remembered' | 'app') {
     tabs.forEach((one) => (one.isVisible || one === used) && one.touch());
     if (world.real - lastUse > 8 * 60_000 && kind === 'browser') {
       // A person who uses the page meets a network that works now and then, or the cookie runs out.
-      isHealed = true;
-      tabs.forEach((one) => (one.diesAt = undefined));
-      const wasOnline = world.online;
-      world.online = true;
-      await world.run(70_000);
-      const { client } = tabs.find(({ isFrozen }) => !isFrozen)!;
-      // One that is suspended may have the lock: it is waited for, and then taken over.
-      const refresh = async () => {
-        for (let tries = 0; ; tries++) {
-          try {
-            return await world.until(client.refresh());
-          } catch (error) {
-            if (tries === 3 || (error as LatchkeyError).code !== 'network') throw error;
-          }
-        }
-      };
-      assert.equal(await refresh(), true, 'in between');
-      // A repeated answer's token ends with the first one's.
-      const [session] = world.server.sessions.values();
-      if (world.real / 1000 - session!.rotatedAt > 60) assert.equal(await refresh(), true);
-      world.online = wasOnline;
-      isHealed = false;
-      lastUse = lastRefresh = world.real;
+      await heal();
     }
   }
 

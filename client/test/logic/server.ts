@@ -1,4 +1,7 @@
-/** The server as the client meets it: DESIGN.md section 5, on a clock that tests move. A twin of `shared::session`. */
+/**
+ * The server as the client meets it: DESIGN.md sections 5 and 9, on a clock that tests move. A twin of
+ * `shared::session`.
+ */
 
 export interface Lifetimes {
   browserIdle: number;
@@ -34,6 +37,16 @@ interface StoredSession {
   idleExpiresAt: number;
   expiresAt: number;
   keys: (string | undefined)[];
+  authenticatedAt: number;
+  wrongPasswords: number;
+}
+
+/** What is left of a session that another replaced: it opens nothing but the same request again. */
+interface Mark {
+  user: string;
+  by: string;
+  request: string | undefined;
+  until: number;
 }
 
 const DUPLICATE_WINDOW = 60;
@@ -42,12 +55,21 @@ const OLD_REQUESTS = 60;
 /** A body that may have been that long under way. Bytes. */
 const LONG_BODY = 16 * 1024;
 const GRACE = 10;
+/** Seconds for which a proof is recent. */
+const FRESH = 300;
+/** Seconds for which a replaced session leaves a mark. */
+const REPLACEMENT_WINDOW = 600;
+const MAX_WRONG_PASSWORDS = 10;
 
 export class Server {
   readonly sessions = new Map<string, StoredSession>();
   readonly log: string[] = [];
   rotations = 0;
+  replacements = 0;
   alarms = 0;
+  /** Everybody's password is `p`, unless it was changed. */
+  readonly passwords = new Map<string, string>();
+  private readonly marks = new Map<string, Mark>();
   private nextId = 1;
   /** Answers instead of the server, while it returns something. */
   intercept: (inbound: Inbound) => Outbound | undefined = () => undefined;
@@ -91,6 +113,28 @@ export class Server {
         return this.me(inbound);
       case 'GET /own':
         return this.own(inbound);
+      case 'POST /reauthenticate':
+      case 'POST /password/change':
+        return this.replace(inbound);
+      case 'POST /password/forgot':
+        return answer(202, { expires_in: 86_400, reset_id: inbound.body.client && 're' });
+      case 'POST /password/reset':
+        return inbound.body.client ? answer(200, { device: 'd' }) : answer(204);
+      case 'POST /vault':
+        return this.fresh(inbound, () => answer(200, { opened: true }));
+      case 'POST /email/change':
+        return this.fresh(inbound, () => answer(202, { change_id: 'ch', expires_in: 86_400 }));
+      case 'POST /email/confirm':
+        return this.protect(inbound, () => answer(204));
+      case 'PATCH /me':
+        return this.protect(inbound, (session) => answer(200, this.view(session)));
+      case 'GET /me/export':
+        return this.fresh(inbound, ({ user }) => answer(200, { user }));
+      case 'DELETE /me':
+        return this.fresh(inbound, ({ user }) => {
+          for (const { id, user: owner } of this.sessions.values()) if (owner === user) this.sessions.delete(id);
+          return { ...answer(204), setCookies: cleared() };
+        });
       case 'GET /sessions':
         return this.list(inbound);
     }
@@ -120,10 +164,74 @@ export class Server {
       idleExpiresAt: now + Math.min(idle, absolute),
       expiresAt: now + absolute,
       keys: [undefined, undefined, undefined],
+      authenticatedAt: now,
+      wrongPasswords: 0,
     };
     replaced.forEach((id) => this.sessions.delete(id));
     this.sessions.set(session.id, session);
-    return this.sessionResponse(path === '/verify' ? 201 : 200, session);
+    const response = this.sessionResponse(path === '/verify' ? 201 : 200, session);
+    // A browser has it in a cookie.
+    if (kind === 'app') response.body.device = body.device ?? `device of ${user}`;
+    return response;
+  }
+
+  /** Fresh authentication (section 9): the session is replaced, and leaves a mark for the same request again. */
+  private replace(inbound: Inbound): Outbound {
+    const { path, body, headers, cookies } = inbound;
+    const key = headers.get('idempotency-key');
+    if (key !== undefined && !/^[!-+\--~]{22,255}$/.test(key)) return problem(400, 'invalid_request');
+    const token = headers.get('authorization')?.slice(7) ?? cookies.get('access');
+    const mark = token ? this.marks.get(parse(token).id) : undefined;
+    const now = this.now();
+    const afterwards = body.new_password ?? body.password;
+    if (mark && key && mark.request === `${path} ${key}` && now < mark.until) {
+      const session = this.sessions.get(mark.by);
+      if (this.passwordOf(mark.user) !== afterwards) return problem(403, 'wrong_password');
+      if (session?.generation !== 1) return problem(401, 'session_ended');
+      return this.sessionResponse(200, session);
+    }
+    const old = this.caller(inbound);
+    if ('status' in old) return old;
+    if (body.password !== this.passwordOf(old.user)) {
+      if (++old.wrongPasswords >= MAX_WRONG_PASSWORDS) this.sessions.delete(old.id);
+      return problem(403, 'wrong_password');
+    }
+    old.wrongPasswords = 0;
+    if (afterwards === 'weak') return problem(422, 'weak_password');
+    if (path === '/password/change') {
+      this.passwords.set(old.user, afterwards);
+      for (const { id, user } of this.sessions.values()) if (user === old.user) this.sessions.delete(id);
+    }
+    const idle = old.kind === 'browser' ? this.lifetimes.browserIdle : this.lifetimes.appIdle;
+    const session: StoredSession = {
+      ...old,
+      id: `s${this.nextId++}`,
+      generation: 1,
+      createdAt: now,
+      rotatedAt: now,
+      idleExpiresAt: Math.min(now + idle, old.expiresAt),
+      keys: [undefined, undefined, undefined],
+      authenticatedAt: now,
+    };
+    this.sessions.delete(old.id);
+    this.sessions.set(session.id, session);
+    const request = key && `${path} ${key}`;
+    this.marks.set(old.id, { user: old.user, by: session.id, request, until: now + REPLACEMENT_WINDOW });
+    this.replacements++;
+    return this.sessionResponse(200, session);
+  }
+
+  private readonly passwordOf = (user: string) => this.passwords.get(user) ?? 'p';
+
+  private protect(inbound: Inbound, handle: (session: StoredSession) => Outbound): Outbound {
+    const session = this.caller(inbound);
+    return 'status' in session ? session : handle(session);
+  }
+
+  private fresh(inbound: Inbound, handle: (session: StoredSession) => Outbound): Outbound {
+    return this.protect(inbound, (session) =>
+      this.now() - session.authenticatedAt <= FRESH ? handle(session) : problem(403, 'reauthentication_required'),
+    );
   }
 
   private refresh({ body, headers, cookies }: Inbound): Outbound {
@@ -236,7 +344,7 @@ export class Server {
   private view({ id, user, kind, createdAt, idleExpiresAt, expiresAt }: StoredSession) {
     const time = (seconds: number) => new Date(seconds * 1000).toISOString();
     return {
-      user: { id: `id of ${user}`, username: user, email: `${user}@example.com`, created_at: time(0) },
+      user: { id: `id of ${user}`, username: user, email: `${user}@example.com`, locale: 'en', created_at: time(0) },
       session: {
         id,
         kind,

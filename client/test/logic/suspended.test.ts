@@ -13,7 +13,8 @@ type Act = (tab: Tab) => Promise<unknown>;
 
 async function signedIn(remember: boolean, count: number): Promise<{ world: World; tabs: Tab[] }> {
   const world = new World();
-  const tabs = Array.from({ length: count }, () => world.tab());
+  // Whoever is asked for the password gives it.
+  const tabs = Array.from({ length: count }, () => world.tab({ onReauthenticate: () => 'p' }));
   await world.until(tabs[0]!.client.login({ username: 'ann', password: 'p', remember }));
   await world.run(10);
   // From here on, an answer of `me` extends a browser session.
@@ -47,6 +48,7 @@ const ACTS: Record<string, Act> = {
   refresh: ({ client }) => client.refresh(),
   me: ({ client }) => client.me(),
   fetch: ({ client }) => client.fetch('/own'),
+  reauthentication: ({ client }) => client.reauthenticate('p'),
   login: ({ client }) => client.login({ username: 'ann', password: 'p' }),
   "another's login": ({ client }) => client.login({ username: 'ben', password: 'p' }),
   logout: ({ client }) => client.logout(),

@@ -188,7 +188,7 @@ export class Tab {
         if (!this.isAlive) return;
         if (world.isStorageFull) throw new DOMException('it is full', 'QuotaExceededError');
         const entry = value.startsWith('{') ? JSON.parse(value) : undefined;
-        if (this.diesAt === 'store' && entry && !entry.key) {
+        if (this.diesAt === 'store' && entry && !entry.key && !entry.proof && !entry.change) {
           this.kill();
           return;
         }

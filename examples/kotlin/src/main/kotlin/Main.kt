@@ -41,8 +41,14 @@ private class Http(private val api: String) : Transport {
     /** The refreshes that the server has answered: their keys and its statuses. */
     val refreshes = mutableListOf<Pair<String, Int>>()
 
-    /** How many answers to refreshes are lost. */
+    /** The same of what replaces the session. */
+    val replacements = mutableListOf<Pair<String, Int>>()
+
+    /** How many answers to these are lost. */
     var loses = 0
+
+    /** How many requests of `/me/export` are answered as if the password had been given long ago. */
+    var wantsProof = 0
 
     /** How many requests of `/me` are refused, as a token that is a generation behind would be. */
     var refuses = 0
@@ -53,14 +59,18 @@ private class Http(private val api: String) : Transport {
                 refuses--
                 return@withContext Answer(401, JSONObject().put("code", "token_expired"))
             }
+            if (path == "/me/export" && wantsProof > 0) {
+                wantsProof--
+                return@withContext Answer(403, JSONObject().put("code", "reauthentication_required"))
+            }
             val content = body?.let { HttpRequest.BodyPublishers.ofString(it.toString()) }
             val request = HttpRequest.newBuilder(URI(api + path)).timeout(Duration.ofSeconds(10))
                 .method(method, content ?: HttpRequest.BodyPublishers.noBody())
             if (body != null) request.header("content-type", "application/json")
             headers.forEach(request::header)
             val answer = client.send(request.build(), HttpResponse.BodyHandlers.ofString())
-            if (path == "/refresh") {
-                refreshes += headers.getValue("idempotency-key") to answer.statusCode()
+            headers["idempotency-key"]?.let { key ->
+                (if (path == "/refresh") refreshes else replacements) += key to answer.statusCode()
                 if (loses > 0) {
                     loses--
                     throw IOException("the answer was lost, on purpose")
@@ -88,6 +98,7 @@ fun main(arguments: Array<String>) = runBlocking {
     val store = FileStore(file)
     val session = LatchkeySession(store, http, now)
     fun said(what: String) = println("ok  $what")
+    suspend fun isSignedIn() = store.get()?.contains("refresh") == true
     suspend fun LatchkeySession.who() = request("GET", "/me").body.getJSONObject("user").getString("username")
     /** The keys and statuses of the refreshes that this takes. */
     suspend fun refreshesOf(what: suspend () -> Unit) = http.refreshes.size.let { before -> what(); http.refreshes.drop(before) }
@@ -158,14 +169,62 @@ fun main(arguments: Array<String>) = runBlocking {
     val stolen = LatchkeySession(FileStore(file.resolveSibling("stolen.json")).also { it.set(copy) }, http, now)
     check((runCatching { stolen.refresh() }.exceptionOrNull() as? SignedOut)?.code == "token_reused")
     check((runCatching { restarted.refresh() }.exceptionOrNull() as? SignedOut)?.code == "session_ended")
-    check(store.get() == null)
+    check(!isSignedIn())
     said("a copied token was used: noticed, and over for both")
 
-    session.logIn(name, PASSWORD)
+    val typed = ArrayDeque<String>()
+    val asked = mutableListOf<String?>()
+    val askPassword: suspend (Problem?) -> String? = { problem -> asked += problem?.code; typed.removeFirstOrNull() }
+    val owner = LatchkeySession(store, http, now, askPassword)
+    owner.logIn(name, PASSWORD)
+    suspend fun replacementsOf(what: suspend () -> Unit) =
+        http.replacements.size.let { before -> what(); http.replacements.drop(before) }
+
+    http.loses = 2
+    val proofs = replacementsOf { owner.reauthenticate(PASSWORD) }
+    check(proofs.map { it.second } == listOf(200, 200, 200) && proofs.distinct().size == 1) { "$proofs" }
+    check(owner.who() == name && !JSONObject(store.get()!!).has("proof"))
+    said("the password again, two answers lost: repeated with the same key, one new session")
+
+    http.loses = 3
+    val unanswered = replacementsOf { check(runCatching { owner.reauthenticate(PASSWORD) }.exceptionOrNull() is IOException) }
+    typed += PASSWORD
+    val reopened = LatchkeySession(store, http, now, askPassword)
+    val answered = replacementsOf { check(reopened.who() == name) }
+    check(answered == unanswered.distinct() && asked.single() == null) { "$unanswered $answered $asked" }
+    said("all answers lost, and killed: the password and the same key bring the new session")
+
+    asked.clear()
+    typed += listOf("not this one", PASSWORD)
+    http.wantsProof = 1
+    check(reopened.exportMe().has("user") && asked == listOf(null, "wrong_password")) { "$asked" }
+    http.wantsProof = 1
+    check((runCatching { reopened.exportMe() }.exceptionOrNull() as? Problem)?.code == "reauthentication_required")
+    check(reopened.who() == name)
+    said("a request that wants a proof: asked, and repeated; let be, refused, and signed in still")
+
+    reopened.changePassword(PASSWORD, "seven quiet llamas")
+    check(reopened.updateMe(locale = "ko").getJSONObject("user").getString("username") == name)
+    val resetId = reopened.forgotPassword(name)
+    val resetCode = Regex("(?m)^[0-9]{8}$").find(http.lastMail())!!.value
+    reopened.resetPassword(mapOf("reset_id" to resetId, "code" to resetCode), PASSWORD)
+    check((runCatching { reopened.who() }.exceptionOrNull() as? SignedOut)?.code == "session_ended")
+    said("the password changed, forgotten and reset with the code: signed out everywhere")
+
+    reopened.logIn(name, PASSWORD)
+    reopened.deleteAccount()
+    check(!isSignedIn())
+    check((runCatching { reopened.logIn(name, PASSWORD) }.exceptionOrNull() as? Problem)?.code == "invalid_credentials")
+    said("the account deleted, and the store empty")
+
+    linked.logOut()
+    session.signUp(name, "$name@example.com", PASSWORD).let { id ->
+        session.verify(id, "code" to Regex("(?m)^[0-9]{8}$").find(http.lastMail())!!.value)
+    }
     session.logOut()
-    check(store.get() == null)
+    check(!isSignedIn())
     store.set("""{"access":"rubbish","refresh":"rubbish"}""")
     session.logOut()
-    check(store.get() == null)
+    check(!isSignedIn())
     said("logged out, also of what the server does not know")
 }
