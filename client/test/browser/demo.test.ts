@@ -51,7 +51,7 @@ async function look(page: Page, name: string) {
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, name);
   if (!FOLDER) return;
   mkdirSync(FOLDER, { recursive: true });
-  await page.screenshot({ path: `${FOLDER}/${name}.png`, fullPage: name.startsWith('settings') });
+  await page.screenshot({ path: `${FOLDER}/${name}.png`, fullPage: name.startsWith('settings-') });
 }
 
 async function logIn(page: Page, name: string, password = PASSWORD) {
