@@ -151,6 +151,9 @@ fn compose(folder: &str, platform: &Platform) -> Result<Option<Function>, Config
     let function = match folder {
         "authorizer" => event_function(authorizer::Deps::new(platform)?, authorizer::authorize),
         "deletion" => Function::Http(deletion::service(platform)?),
+        "email-change" => Function::Http(email_change::service(platform)?),
+        "email-confirm" => Function::Http(email_confirm::service(platform)?),
+        "email-undo" => Function::Http(email_undo::service(platform)?),
         "export" => Function::Http(export::service(platform)?),
         "jwks" => Function::Http(jwks::service(platform)?),
         "login" => Function::Http(login::service(platform)?),

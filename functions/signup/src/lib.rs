@@ -160,7 +160,7 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 
-    let taken = deps.store.find_taken(&email, &username).await?;
+    let taken = deps.store.find_taken(&email, &username, now).await?;
     if taken.username {
         return Err(SignupError::UsernameTaken.into());
     }

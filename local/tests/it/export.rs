@@ -133,7 +133,8 @@ const EMAIL: [(&str, Place); 5] = [
     ("undeliverable_reason", At("/undeliverable/reason")),
 ];
 /// Items that tell of a person and are left out as a whole.
-const LEFT_OUT: [(&str, &str); 3] = [
+const LEFT_OUT: [(&str, &str); 4] = [
+    ("RESET#", "under a random identifier: no key of the user's finds it; it ends with its ttl, a day"),
     ("OUTBOX#", "a mail that waits, under the hour when it is due: no key of the user's finds it; it goes in seconds"),
     ("USERNAME#", "says who has a name, which the user says too; its key is a form of the name for comparing"),
     ("SIGNUP#", "under a random identifier: no key of the user's finds it; it ends with its ttl, a day"),

@@ -3,6 +3,7 @@
 //! Inside the program an [`EmailAddress`], [`Username`] or [`Password`] is known to be a good one; there is no public
 //! way to make one that was not checked.
 
+mod change;
 mod email;
 mod id;
 mod password;
@@ -13,6 +14,7 @@ mod reset;
 mod user;
 mod username;
 
+pub use change::{EmailChange, MAX_UNDOS, UNDO_LIFETIME, UndoLink};
 pub use email::{EmailAddress, InvalidEmail};
 pub use id::UserId;
 pub(crate) use id::random_id;

@@ -31,6 +31,10 @@ pub enum Purpose {
     Signup,
     /// The reset of a password.
     Reset,
+    /// A change of address.
+    Change,
+    /// That a change of address is taken back.
+    Undo,
 }
 
 impl Purpose {
@@ -39,6 +43,8 @@ impl Purpose {
         match self {
             Self::Signup => "signup",
             Self::Reset => "reset",
+            Self::Change => "change",
+            Self::Undo => "undo",
         }
     }
 }
@@ -204,6 +210,12 @@ impl MailedProof {
         let secrets = LinkAndCode::random(key.id(), self.id);
         let (token_mac, code_mac) = secrets.macs(self.purpose, key);
         (Self { token_mac, code_mac, code_expires_at: now.plus(CODE_LIFETIME), ..self.clone() }, secrets)
+    }
+
+    /// A new one without a code, whose link works longer. Beside it is what to mail.
+    pub fn link(purpose: Purpose, key: &MacKey, lifetime: u64, now: Timestamp) -> (Self, LinkAndCode) {
+        let (proof, _, secrets) = Self::start(purpose, key, now);
+        (Self { code_attempts: 0, code_expires_at: now, expires_at: now.plus(lifetime), ..proof }, secrets)
     }
 
     /// The same proof, if no mail goes with it: no token and no code is its own, and guesses are counted all the same.

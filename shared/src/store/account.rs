@@ -122,7 +122,7 @@ impl Store {
 
     /// Writes all, with what is to be told of it, or nothing: `None`, or the place of the first write whose condition
     /// failed.
-    async fn transact(
+    pub(super) async fn transact(
         &self,
         mut writes: Vec<TransactWriteItem>,
         told: &[OutboxItem],
@@ -138,14 +138,14 @@ impl Store {
 const NOT_ITS_OWNER: StoreError = StoreError::Corrupt { attribute: "user_id" };
 
 /// That a user is as it was read, as a condition.
-struct AsRead {
-    condition: String,
-    names: HashMap<String, String>,
-    values: HashMap<String, AttributeValue>,
+pub(super) struct AsRead {
+    pub(super) condition: String,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: HashMap<String, AttributeValue>,
 }
 
 impl AsRead {
-    fn of(user: &User) -> Self {
+    pub(super) fn of(user: &User) -> Self {
         let undos = users::stored_undos(user);
         let same_undos = if undos.is_some() { "undos = :undos" } else { "attribute_not_exists(undos)" };
         let values = [
@@ -166,6 +166,6 @@ impl AsRead {
     }
 }
 
-fn owner_item(key: &Key, owner: UserId) -> Item {
+pub(super) fn owner_item(key: &Key, owner: UserId) -> Item {
     Item::new(key).with_text("user_id", owner.to_string())
 }

@@ -39,6 +39,8 @@ impl Key {
         match purpose {
             Purpose::Signup => "SIGNUP#",
             Purpose::Reset => "RESET#",
+            Purpose::Change => "CHANGE#",
+            Purpose::Undo => "UNDO#",
         }
     }
 

@@ -8,6 +8,7 @@
 //! [`StoreError::Unavailable`], and nothing fails open.
 
 mod account;
+mod emails;
 mod item;
 mod keys;
 mod outbox;
@@ -19,6 +20,7 @@ mod signups;
 mod users;
 
 pub use account::UserChange;
+pub use emails::EmailChanged;
 pub use keys::{KeyTimes, Rings};
 pub use outbox::{Lease, Leased, Waiting};
 pub use proofs::partition_of;

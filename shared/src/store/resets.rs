@@ -155,7 +155,7 @@ fn refusal(reasons: &[CancellationReason]) -> Result<Option<ResetRefusal>, Store
     Ok(failed(1).map(|_| ResetRefusal::NotCurrent))
 }
 
-fn to_item(reset: &PasswordReset) -> Item {
+pub(super) fn to_item(reset: &PasswordReset) -> Item {
     let item = proofs::to_item(&reset.proof);
     match &reset.subject {
         Some(subject) => item

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, proofs, sessions, string, users};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, emails, number, proofs, sessions, string, users};
 use crate::account::{
     Completion, EmailAddress, Guess, LINK_LIFETIME, MAX_MAILS, MailedProof, PasswordHash, PendingSignup, Proof,
     ProofId, Purpose, RESEND_COOLDOWN, User, UserId, Username,
@@ -192,8 +192,9 @@ impl Store {
         let NewAccount { user, password_hash, session } = account;
         let owner = |key: &Key| Item::new(key).with_text("user_id", user.id.to_string());
         let puts = [
-            // An address may have an item without an owner, which says that mail came back. It did not, this time.
-            (owner(&Key::email(&user.email)), "attribute_not_exists(user_id)"),
+            // An address may have an item without an owner, which says that mail came back. It did not, this time. One that
+            // is kept for who had it before is not to be had.
+            (owner(&Key::email(&user.email)), emails::NOBODYS),
             (owner(&Key::username(&user.username)), "attribute_not_exists(pk)"),
             (users::to_item(user, password_hash), "attribute_not_exists(pk)"),
             (sessions::to_item(session), "attribute_not_exists(pk)"),
@@ -218,12 +219,14 @@ impl Store {
         let mut transaction =
             self.client.transact_write_items().transact_items(TransactWriteItem::builder().update(complete).build());
         for (item, condition) in puts {
-            let put = Put::builder()
+            let mut put = Put::builder()
                 .table_name(&self.table)
                 .set_item(Some(item.into_attributes()))
-                .condition_expression(condition)
-                .build()
-                .map_err(StoreError::from)?;
+                .condition_expression(condition);
+            if condition == emails::NOBODYS {
+                put = put.expression_attribute_values(":now", number(now.unix()));
+            }
+            let put = put.build().map_err(StoreError::from)?;
             transaction = transaction.transact_items(TransactWriteItem::builder().put(put).build());
         }
         for put in self.outbox_puts(outbox)? {

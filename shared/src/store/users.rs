@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, sessions, string};
+use super::{Store, StoreError, emails, number, sessions, string};
 use crate::account::{EmailAddress, Epoch, PasswordHash, Status, Undo, UndoId, User, UserId, Username};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
@@ -102,11 +102,18 @@ impl Undeliverable {
 
 impl Store {
     /// Whether an address and a name are taken.
-    pub async fn find_taken(&self, email: &EmailAddress, username: &Username) -> Result<Taken, StoreError> {
+    pub async fn find_taken(
+        &self,
+        email: &EmailAddress,
+        username: &Username,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
         let (email, username) = (Key::email(email), Key::username(username));
         let items = self.batch_get(&self.table, vec![email.clone(), username.clone()], &[]).await?;
         let find = |key: &Key| items.iter().find(|item| item.has_key(key));
-        Ok(Taken { email: find(&email).is_some_and(has_owner), username: find(&username).is_some() })
+        // An address that is kept for who had it before is as good as taken.
+        let holder = find(&email).map_or(Ok(None), |item| emails::holder(item, now))?;
+        Ok(Taken { email: holder.is_some(), username: find(&username).is_some() })
     }
 
     /// Whether mail to an address came back not long ago.

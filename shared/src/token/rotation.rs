@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::algorithm::SigningAlgorithm;
 use super::keys::{CLOCK_SKEW, KeyError, KeyRing, SecretRing, Slotted};
-use crate::account::LINK_LIFETIME;
+use crate::account::UNDO_LIFETIME;
 use crate::clock::Timestamp;
 use crate::outbox::MAX_DELAY;
 use crate::session::Lifetimes;
@@ -135,7 +135,7 @@ impl KeyRing {
         for ring in SecretRing::ALL {
             let kept = match ring {
                 // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
-                SecretRing::Mac => lifetimes.app.absolute.max(LINK_LIFETIME),
+                SecretRing::Mac => lifetimes.app.absolute.max(UNDO_LIFETIME),
                 SecretRing::Device => DEVICE_KEYS_KEPT,
                 SecretRing::Outbox => MAX_DELAY,
             };
