@@ -92,10 +92,14 @@ async fn restored(stack: &Stack, email: &str) -> AppSession {
     AppSession::of(&stack.client().post("/login").json(body).send().await.expect(200))
 }
 
-/// Somebody with this address signs up and answers the mail as fully as they can.
+/// The status of a verification by somebody who signs up with this address; 0 where the mail has nothing to verify with.
 async fn sign_up_and_verify(stack: &Stack, username: &str, email: &str) -> u16 {
     let person = Person { email: email.to_owned(), ..Person::named(username) };
-    let (signup_id, mail) = stack.sign_up(&person).await;
+    let seen = stack.mails().await.len();
+    let answer = stack.client().post("/signup").json(person.signup("app")).send().await.expect(202);
+    let signup_id = answer.json()["signup_id"].clone();
+    let mails = stack.mails().await.split_off(seen);
+    let [mail] = &mails[..] else { panic!("{mails:?}") };
     assert_eq!(mail.to, email);
     if !mail.has_secrets() {
         return 0;
@@ -234,6 +238,18 @@ async fn who_has_the_address_is_told_and_nothing_confirms_it() {
     assert_eq!(login(&stack, &bob.email, &bob.password).await, 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_up_that_comes_too_late_is_told_so() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let bella = Person { email: B.to_owned(), ..Person::named("bella") };
+    let (signup_id, mail) = stack.sign_up(&bella).await;
+    moved(&stack, &app.access, B).await;
+    let proof = json!({"signup_id": signup_id, "code": mail.code()});
+    stack.verify(proof).await.expect_problem(409, "email_taken");
+    assert_eq!(login(&stack, B, &alice.password).await, 200);
+}
+
 /// To who proved the address it may be said.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_was_taken_meanwhile_is_the_other_s() {
@@ -257,7 +273,8 @@ async fn only_who_has_just_proved_who_they_are_asks() {
     stack.client().post("/email/change").json(body.clone()).send().await.expect_problem(401, "token_missing");
     ask(&stack, "nonsense", B).await.expect_problem(401, "token_invalid");
     ask(&stack, &app.refresh, B).await.expect_problem(401, "token_invalid");
-    for browser in [stack.signed_in(&alice).await, stack.remembered(&alice).await] {
+    for remembered in [false, true] {
+        let browser = if remembered { stack.remembered(&alice).await } else { stack.signed_in(&alice).await };
         let call = || browser.post("/email/change").json(body.clone());
         call().origin(Some("https://evil.test")).send().await.expect_problem(403, "csrf_rejected");
         stack.clock.advance(300);
@@ -748,7 +765,8 @@ async fn the_page_s_button_works_in_every_browser_that_is_signed_in() {
         for site in [None, Some("cross-site"), Some("same-site"), Some("none")] {
             press().origin(None).fetch_site(site).send().await.expect(403).expect_no_cookies();
         }
-        for fields in [&[][..], &[("token", "nothing")][..], &[("token", token.as_str()), ("token", "b")][..]] {
+        browser.post("/email/confirm").form(&[("token", token.as_str()), ("token", "b")]).send().await.expect(400);
+        for fields in [&[][..], &[("token", "nothing")][..]] {
             let html = browser.post("/email/confirm").form(fields).send().await.expect(400).text();
             assert!(html.contains("role=\"alert\"") && !html.contains("<form"), "{html}");
         }
@@ -902,6 +920,9 @@ async fn an_undo_holds_for_seven_days() {
         assert_eq!(page.status, if status == 204 { 200 } else { 400 });
         undo(&stack, &token).await.expect(status);
         if status == 204 {
+            // Its answer may have been lost.
+            stack.clock.advance(600);
+            undo(&stack, &token).await.expect(204);
             restored(&stack, &alice.email).await;
         } else {
             assert_eq!(login(&stack, B, &alice.password).await, 200);
@@ -1002,6 +1023,25 @@ async fn the_first_undo_voids_the_later_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_an_undo_nothing_of_changes_outlives_the_account_by_more_than_a_day() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app, first, _) = twice_moved(&stack).await;
+    undo(&stack, &first).await.expect(204);
+    let restored = restored(&stack, &alice.email).await;
+    stack.delete_account(&restored.access).await.expect(204);
+    stack.local.settled().await;
+    stack.clock.advance(60);
+    stack.local.settled().await;
+    let now = stack.clock.now().unix();
+    for item in items(&stack, "UsersTable").await {
+        let whole = format!("{item:?}");
+        let tells = [app.user_id.as_str(), alice.email.as_str(), B, C].iter().any(|needle| whole.contains(needle));
+        let ttl = item.get("ttl").map(|ttl| ttl.as_n().expect("a number").parse::<u64>().expect("a time"));
+        assert!(!tells || ttl.is_some_and(|ttl| ttl <= now + 86_400), "{item:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_later_undo_leaves_the_first_one() {
     let stack = Stack::with_database(&[]).await;
     let (alice, app, first, second) = twice_moved(&stack).await;
@@ -1030,6 +1070,100 @@ async fn an_undo_works_after_the_later_one_s_account_lived_on() {
     stack.client().post("/password/reset").json(body).send().await.expect(204);
     assert_eq!(login(&stack, &alice.email, "eleven calm badgers").await, 200);
     assert_eq!(login(&stack, B, OTHER_PASSWORD).await, 401);
+}
+
+/// What happens between the reads of an undo and its transaction counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_races_an_undo_is_void_by_it() {
+    let stack = Arc::new(Stack::with_proxy(&[]).await);
+    let (alice, app) = stack.person_with_session("alice").await;
+    moved(&stack, &app.access, B).await;
+    let token = undo_token(&stack, &alice.email).await;
+    let (_, open) = asked(&stack, &app.access, C).await;
+    let (racing, access) = (Arc::clone(&stack), app.access.clone());
+    stack.proxy().before("email-undo", "TransactWriteItems", async move {
+        confirm(&racing, &access, by_link(&open)).await.expect(204);
+    });
+    undo(&stack, &token).await.expect(204);
+    assert_eq!(addresses(&stack).await, BTreeMap::from([(alice.email.clone(), app.user_id.clone())]));
+    // The way back to B, which was not mailed yet, is not mailed any more.
+    let mails = stack.mails().await;
+    assert!(mails.iter().all(|mail| mail.to != B || !mail.text.contains("/email/undo?token=")), "{mails:?}");
+    restored(&stack, &alice.email).await;
+}
+
+/// And of a confirmation.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_before_a_confirmation_is_written_counts() {
+    let stack = Arc::new(Stack::with_proxy(&[]).await);
+    let (alice, app) = stack.person_with_session("alice").await;
+    // Another name: the address changes all the same, and the name stays.
+    let (_, mail) = asked(&stack, &app.access, B).await;
+    let (racing, access) = (Arc::clone(&stack), app.access.clone());
+    stack.proxy().before("email-confirm", "TransactWriteItems", async move {
+        racing.change(&access, json!({"username": "alicia"})).await.expect(200);
+    });
+    confirm(&stack, &app.access, by_link(&mail)).await.expect(204);
+    let me = stack.me(&app.access).await.expect(200).json()["user"].clone();
+    assert_eq!((&me["username"], &me["email"]), (&json!("alicia"), &json!(B)));
+    assert_eq!(changes_told(&stack).await, 1);
+    // All sessions end, by an undo: nothing changes any more.
+    let (_, mail) = asked(&stack, &app.access, C).await;
+    let (racing, token) = (Arc::clone(&stack), undo_token(&stack, &alice.email).await);
+    stack.proxy().before("email-confirm", "TransactWriteItems", async move {
+        undo(&racing, &token).await.expect(204);
+    });
+    let late = confirm(&stack, &app.access, by_link(&mail)).await;
+    assert!(matches!(late.status, 400 | 401), "{}", late.text());
+    assert_eq!(addresses(&stack).await, BTreeMap::from([(alice.email.clone(), app.user_id.clone())]));
+    assert_eq!(text(&find(&stack, "USER#").await, "email"), alice.email);
+}
+
+/// Somebody signed in to the account cannot push the owner's undo off the list.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_changes_leave_the_first_undo() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let mut refused = 0;
+    for number in 0..12 {
+        let (_, mail) = asked(&stack, &app.access, &format!("away{number}@example.test")).await;
+        let answer = confirm(&stack, &app.access, by_link(&mail)).await;
+        if answer.status == 429 {
+            answer.expect_problem(429, "rate_limited");
+            refused += 1;
+        } else {
+            answer.expect(204);
+        }
+    }
+    assert_eq!(refused, 2, "ten may be undone");
+    undo(&stack, &undo_token(&stack, &alice.email).await).await.expect(204);
+    assert_eq!(addresses(&stack).await, BTreeMap::from([(alice.email.clone(), app.user_id)]));
+    restored(&stack, &alice.email).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_undos_outlast_short_sessions() {
+    let parameters = [("AppIdleTimeout", "3600"), ("AppSessionLifetime", "7200"), ("BrowserSessionLifetime", "7200")];
+    let stack = Stack::with_database(&parameters).await;
+    let scheduled = async || {
+        let event = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}});
+        stack.local.functions().invoke("rotate-keys", event).await.expect("an answer")
+    };
+    // A day before the keys' first month is over.
+    stack.person("bob").await;
+    stack.clock.advance(29 * 86_400);
+    scheduled().await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    moved(&stack, &app.access, B).await;
+    let token = undo_token(&stack, &alice.email).await;
+    let mut created = 0;
+    for _ in 0..13 {
+        stack.clock.advance(WEEK / 14);
+        created += scheduled().await["created"].as_u64().expect("a count");
+    }
+    assert!(created > 0, "the keys were rotated");
+    undo(&stack, &token).await.expect(204);
+    restored(&stack, &alice.email).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
