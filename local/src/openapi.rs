@@ -453,6 +453,118 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             ..base("logOut", "Sessions", "POST", "/logout")
         },
         Operation {
+            summary: "Ask for another address",
+            description: "A link and a code go to the new address, a notice to the present one. Nothing changes before the new \
+                one is confirmed. The answer is the same whether or not it has an account.",
+            is_protected: true,
+            body: body(
+                schemas.add::<email_change::EmailChangeRequest>(),
+                true,
+                json!({ "address": { "value": { "email": "ann@example.org" } } }),
+            ),
+            answers: vec![
+                Answer::new(StatusCode::ACCEPTED, "Mails are on their way.")
+                    .json(schemas.add::<email_change::EmailChangeResponse>()),
+            ],
+            codes: vec![
+                BODY,
+                CALLER,
+                &[Code::TokenReused, Code::ReauthenticationRequired, Code::InvalidEmail, Code::CsrfRejected],
+            ],
+            ..base("changeEmail", "Account", "POST", "/email/change")
+        },
+        Operation {
+            summary: "The page that the mailed link opens",
+            description: "Which address of which account it is about, and a button that posts. It changes nothing.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            answers: vec![
+                Answer::new(StatusCode::OK, "The page, in English or Korean by `Accept-Language`.").html(),
+                Answer::new(StatusCode::BAD_REQUEST, "A page that says that the link is not one of ours.").html(),
+            ],
+            ..base("showEmailConfirmation", "Account", "GET", "/email/confirm")
+        },
+        Operation {
+            summary: "Whether the mailed link is one of ours",
+            description: "As GET, without the page: what mail programs ask first.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            answers: vec![Answer::new(StatusCode::OK, "It is."), Answer::new(StatusCode::BAD_REQUEST, "It is not.")],
+            ..base("checkEmailConfirmation", "Account", "HEAD", "/email/confirm")
+        },
+        Operation {
+            summary: "Confirm another address",
+            description: "By the mailed link's token, or by `change_id` and the mailed code. The caller is signed in to the \
+                account that asked. The very same request within ten minutes is answered the same.",
+            is_protected: true,
+            body: Some((
+                json!({
+                    "application/json": { "schema": schemas.add::<email_confirm::EmailConfirmRequest>(), "examples": {
+                        "code": { "value": { "change_id": SECRET, "code": "12345678" } },
+                        "link": { "value": { "token": SECRET } },
+                    } },
+                    "application/x-www-form-urlencoded": { "schema": token_form() },
+                }),
+                true,
+            )),
+            answers: vec![
+                Answer::new(StatusCode::NO_CONTENT, "The address is changed."),
+                Answer::new(StatusCode::SEE_OTHER, "The address is changed, by the page's form.")
+                    .header("Location", "`AppUrl`."),
+            ],
+            codes: vec![
+                BODY,
+                CALLER,
+                &[
+                    Code::TokenReused,
+                    Code::InvalidVerification,
+                    Code::EmailTaken,
+                    Code::RateLimited,
+                    Code::CsrfRejected,
+                ],
+            ],
+            has_page: true,
+            ..base("confirmEmail", "Account", "POST", "/email/confirm")
+        },
+        Operation {
+            summary: "The page that the mailed link opens",
+            description: "Whose account it is, and a button that posts. It changes nothing.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            answers: vec![
+                Answer::new(StatusCode::OK, "The page, in English or Korean by `Accept-Language`.").html(),
+                Answer::new(StatusCode::BAD_REQUEST, "A page that says that the link is not one of ours.").html(),
+            ],
+            ..base("showEmailUndo", "Account", "GET", "/email/undo")
+        },
+        Operation {
+            summary: "Whether the mailed link is one of ours",
+            description: "As GET, without the page: what mail programs ask first.",
+            parameters: vec![parameter("token", "query", false, "The link's token.")],
+            answers: vec![Answer::new(StatusCode::OK, "It is."), Answer::new(StatusCode::BAD_REQUEST, "It is not.")],
+            ..base("checkEmailUndo", "Account", "HEAD", "/email/undo")
+        },
+        Operation {
+            summary: "Take a change of address back",
+            description: "For whoever reads the mail at the address before, for seven days. It voids that change and all later \
+                ones, ends all sessions, and mails a reset to the restored address. The very same request within ten minutes \
+                is answered the same.",
+            body: Some((
+                json!({
+                    "application/json": { "schema": schemas.add::<email_undo::EmailUndoRequest>(), "examples": {
+                        "link": { "value": { "token": SECRET } },
+                    } },
+                    "application/x-www-form-urlencoded": { "schema": token_form() },
+                }),
+                true,
+            )),
+            answers: vec![
+                Answer::new(StatusCode::NO_CONTENT, "The address is restored."),
+                Answer::new(StatusCode::SEE_OTHER, "The address is restored, by the page's form.")
+                    .header("Location", "`AppUrl`."),
+            ],
+            codes: vec![BODY, &[Code::InvalidVerification, Code::CsrfRejected]],
+            has_page: true,
+            ..base("undoEmail", "Account", "POST", "/email/undo")
+        },
+        Operation {
             summary: "Who is signed in",
             description: "A browser session past half of its access token's life is extended.",
             is_protected: true,
@@ -639,4 +751,9 @@ impl Operation {
 fn example(code: Code) -> Value {
     let response = Problem::new(code).into_response("JKJaXmPLvHcESHA=");
     json!({ "value": serde_json::from_slice::<Value>(response.body()).unwrap_or_default() })
+}
+
+/// The form of a page with nothing but a button.
+fn token_form() -> Value {
+    json!({ "type": "object", "properties": { "token": { "type": "string" } }, "required": ["token"] })
 }

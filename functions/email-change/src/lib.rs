@@ -7,7 +7,7 @@
 //! Success: `202 {change_id, expires_in}`.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_email`, `token_missing`, `token_invalid`,
-//! `token_expired`, `session_ended` (each 401 with `WWW-Authenticate: Bearer`), `reauthentication_required`,
+//! `token_expired`, `token_reused`, `session_ended` (each 401 with `WWW-Authenticate: Bearer`), `reauthentication_required`,
 //! `csrf_rejected`, `unavailable`.
 //!
 //! Round trips: 3; 3 RRU, 6 WRU.

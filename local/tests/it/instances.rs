@@ -143,8 +143,7 @@ async fn two_sign_ups_for_one_address_over_two_instances_end_as_one_user() {
 
 /// Asks a new instance's authorizer about a token.
 async fn authorize(deps: &Arc<authorizer::Deps>, stack: &Stack, access: &str) -> bool {
-    let mut event: serde_json::Value =
-        serde_json::from_str(&crate::consistency::read("events/authorizer.json")).expect("JSON");
+    let mut event: Value = serde_json::from_str(&crate::consistency::read("events/authorizer.json")).expect("JSON");
     event["headers"]["authorization"] = json!(format!("Bearer {access}"));
     event["headers"]["host"] = json!(stack.url());
     let event = serde_json::from_value(event).expect("an event");

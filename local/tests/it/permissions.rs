@@ -452,6 +452,7 @@ async fn every_function_may_do_what_it_does_and_nothing_else() {
     keys(&iam).await;
     lost_keys(&iam).await;
     outbox(&iam).await;
+    addresses(&iam).await;
     assert_eq!(iam.refused(), Vec::<String>::new(), "a permission is missing");
     assert_eq!(iam.excess(), Vec::<Right>::new(), "a permission is in excess: no flow needs it");
 }
@@ -658,6 +659,47 @@ async fn keys(iam: &Arc<Iam>) {
         stack.clock.advance(2 * 86_400);
     }
     assert!(done.0 >= 4 && done.1 >= 4, "{done:?}");
+}
+
+/// Changes of address, and their undos.
+async fn addresses(iam: &Arc<Iam>) {
+    let stack = iam.guarding(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let bob = stack.person("bob").await;
+    let client = stack.client();
+    let change = async |email: &str| {
+        let body = json!({"email": email});
+        client.post("/email/change").bearer(&app.access).json(body).send().await.expect(202).json()["change_id"].clone()
+    };
+    let confirm = async |body: Value, status: u16| {
+        client.post("/email/confirm").bearer(&app.access).json(body).send().await.expect(status);
+    };
+    change(&bob.email).await;
+    // By code, after a wrong one, and by link.
+    let change_id = change("alice@new.example").await;
+    let mail = stack.mail_to("alice@new.example").await;
+    confirm(json!({"change_id": change_id, "code": "00000000"}), 400).await;
+    confirm(json!({"change_id": change_id, "code": mail.code()}), 204).await;
+    confirm(json!({"change_id": change_id, "code": mail.code()}), 204).await;
+    change("alice@newer.example").await;
+    let token = stack.mail_to("alice@newer.example").await.token();
+    let path = format!("/email/confirm?token={token}");
+    client.get(&path).send().await.expect(200);
+    confirm(json!({"token": token}), 204).await;
+    for address in ["alice@new.example", alice.email.as_str()] {
+        let token = stack.mail_to(address).await.token();
+        let path = format!("/email/undo?token={token}");
+        client.get(&path).send().await.expect(200);
+        client.post("/email/undo").json(json!({"token": token})).send().await.expect(204);
+        client.post("/email/undo").json(json!({"token": token})).send().await.expect(204);
+    }
+    stack.mail_to(&alice.email).await;
+    // Who is the first to need a key after all were lost.
+    let app = stack.app(&bob).await;
+    stack.lose_keys().await;
+    stack.clock.advance(300);
+    let body = json!({"email": "bob@new.example"});
+    let _ = client.post("/email/change").bearer(&app.access).json(body).send().await;
 }
 
 /// Mails that fail, are given up or are no longer wanted, and what remains of a deleted account.
