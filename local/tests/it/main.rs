@@ -6,6 +6,7 @@
 mod harness;
 
 mod deletion;
+mod email;
 mod export;
 mod jwks;
 mod login;

@@ -12,7 +12,7 @@ use crate::harness::{Answer, Client, Mail, Person, Stack, at_once};
 const NEW: &str = "nine loud otters";
 
 /// A code that is not `code`.
-fn wrong(code: &str, by: u32) -> String {
+pub(crate) fn wrong(code: &str, by: u32) -> String {
     let number: u32 = code.parse().expect("digits");
     format!("{:08}", (number + by) % 100_000_000)
 }

@@ -7,8 +7,8 @@ use super::account::{AsRead, owner_item};
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, proofs, resets, string, users};
 use crate::account::{
-    EmailAddress, EmailChange, Epoch, PasswordReset, Proof, ProofId, ProofSubject, Purpose, Undo, UndoId, UndoLink,
-    User, UserId,
+    EmailAddress, EmailChange, Epoch, PasswordReset, Proof, ProofId, ProofSubject, Purpose, REPEAT_WINDOW, Undo,
+    UndoId, UndoLink, User, UserId,
 };
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -135,12 +135,14 @@ impl Store {
             user_id: item.parsed("user_id", UserId::parse)?,
             completed_at: item.find_time("completed_at")?,
         };
-        Ok(Some(undo).filter(|undo| now < undo.proof.expires_at))
+        // One that was used in its last minutes may be repeated after them.
+        Ok(Some(undo).filter(|undo| now < undo.proof.expires_at || undo.completed_at.is_some()))
     }
 
     /// Gives a user, who is as `before` says, the address that `after` says, and with it epoch, status and the undos that are
     /// left: in one transaction with the undo's end, a reset that leads back in, if there is one, and what is to be told. All
-    /// sessions, other proofs and known devices are void by it.
+    /// sessions, other proofs and known devices are void by it. Of later undos nothing is left, and the addresses that were
+    /// kept for them are anyone's.
     pub async fn undo_email_change(
         &self,
         before: &User,
@@ -154,23 +156,39 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(Key::proof(Purpose::Undo, undo.proof.id).to_attributes()))
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(completed)")
-            .update_expression("SET completed = :proof, completed_at = :now")
+            // It is of no use any more once it cannot be repeated, and holds whose it was.
+            .update_expression("SET completed = :proof, completed_at = :now, #ttl = :end")
+            .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":proof", string(Proof::Link.as_str()))
-            .expression_attribute_values(":now", number(now.unix()));
+            .expression_attribute_values(":now", number(now.unix()))
+            .expression_attribute_values(":end", number(now.plus(REPEAT_WINDOW).unix()));
         let mut writes = vec![update_write(completion)?, update_write(self.email_update(before, after))?];
         if let Some(reset) = reset {
             writes.push(self.put_write(resets::to_item(reset))?);
         }
         let (current, restored) = (Key::email(&before.email), Key::email(&after.email));
+        let delete = |key: &Key| Delete::builder().table_name(&self.table).set_key(Some(key.to_attributes()));
+        let delete_of_owner = |key: &Key, condition: &str| {
+            let delete = delete(key).condition_expression(condition);
+            delete.expression_attribute_values(":owner", string(before.id.to_string())).build()
+        };
         if current != restored {
-            let delete = Delete::builder()
-                .table_name(&self.table)
-                .set_key(Some(current.to_attributes()))
-                .condition_expression("user_id = :owner")
-                .expression_attribute_values(":owner", string(before.id.to_string()))
-                .build()?;
-            writes.push(TransactWriteItem::builder().delete(delete).build());
+            writes.push(delete_write(delete_of_owner(&current, "user_id = :owner")?));
             writes.push(self.claim(&restored, before.id, now)?);
+        }
+        let used = UndoId::from_bytes(*undo.proof.id.as_bytes());
+        let mut kept: Vec<Key> = after.undos.iter().map(|earlier| Key::email(&earlier.email)).collect();
+        kept.extend([current, restored]);
+        for later in before.undos.iter().filter(|other| other.id != used && !after.undos.contains(other)) {
+            let link = Key::proof(Purpose::Undo, ProofId::from_bytes(*later.id.as_bytes()));
+            writes.push(delete_write(delete(&link).build()?));
+            let address = Key::email(&later.email);
+            // Once an undo has lapsed, its address may be somebody else's.
+            if now < later.until && !kept.contains(&address) {
+                let condition = "attribute_not_exists(pk) OR reserved_for = :owner";
+                writes.push(delete_write(delete_of_owner(&address, condition)?));
+                kept.push(address);
+            }
         }
         Ok(outcome(self.transact(writes, outbox).await?))
     }
@@ -247,6 +265,10 @@ const fn outcome(failed: Option<usize>) -> EmailChanged {
         Some(1) => EmailChanged::Stale,
         Some(_) => EmailChanged::Taken,
     }
+}
+
+fn delete_write(delete: Delete) -> TransactWriteItem {
+    TransactWriteItem::builder().delete(delete).build()
 }
 
 fn update_write(update: UpdateBuilder) -> Result<TransactWriteItem, StoreError> {
