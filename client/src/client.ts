@@ -60,6 +60,8 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
   let tab: Entry | undefined;
   /** Once signed out, this tab takes up no session until it is told to: its page may still show the last person's. */
   let detached = false;
+  /** What another tab told last, until the store says so, too: browsers may bring either first. */
+  let news: News | undefined;
   /** The session that was last seen in the store; `undefined`: nobody has looked yet. */
   let seen: string | undefined;
   let renewing: { n: number; done: Promise<boolean> } | undefined;
@@ -115,6 +117,10 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
         timer.arm();
         if (isNew) void Promise.resolve().then(options.onSignedIn);
       }
+    }
+    if (tab && news?.n === entry.n) {
+      if (news.expiresIn) timer.heard(news.expiresIn, !!news.isLast);
+      news = undefined;
     }
   }
 
@@ -512,12 +518,8 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
   if (channel) {
     channel.onmessage = ({ data }: { data: News }) => {
       if (data.text) store.keep(data.text);
-      load().then(
-        ({ n }) => {
-          if (tab && n === data.n && data.expiresIn) timer.heard(data.expiresIn, !!data.isLast);
-        },
-        () => {},
-      );
+      else news = data;
+      void load().catch(() => {});
     };
   }
   void load().catch(() => {});

@@ -231,3 +231,17 @@ test('a server that answers nothing useful is asked with pauses', async () => {
     await assert.rejects(world.until(tabs[0]!.client.me()), { status });
   }
 });
+
+test('news that outruns what it is about: it is taken in once that can be read', async () => {
+  for (const remember of [false, true]) {
+    const world = new World();
+    world.storingTakes = 50;
+    const [tab, other] = [world.tab(), world.tab()];
+    await world.until(tab.client.login({ username: 'ann', password: 'p', remember }));
+    await world.run(200);
+    assert.ok(other.client.refreshIn()! > 60_000, `${other.client.refreshIn()}`);
+    await world.until(tab.client.refresh());
+    await world.run(200);
+    assert.ok(other.client.refreshIn()! > 60_000, `${other.client.refreshIn()}`);
+  }
+});
