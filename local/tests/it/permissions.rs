@@ -306,25 +306,24 @@ fn policies_stay_within_what_iam_takes() {
     }
 }
 
-/// SAM gives each role `AWSLambdaBasicExecutionRole`, which is for every log group there is; the boundary takes it back.
+/// SAM gives each role `AWSLambdaBasicExecutionRole`, which is for every log group there is, and one that a stream wakes
+/// `AWSLambdaDynamoDBExecutionRole`, which is for every stream; the boundary takes both back.
 #[test]
-fn a_function_writes_to_this_stack_s_log_group_alone() {
+fn a_function_has_this_stack_s_logs_and_streams_alone() {
+    const STREAMS: [&str; 4] =
+        ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
     let template = template();
     let function = &template["Globals"]["Function"];
     assert_eq!(function["LoggingConfig"]["LogGroup"], "FunctionsLogGroup");
     let boundary = managed(&template, function["PermissionsBoundary"].as_str().expect("a boundary"));
-    let mut of_logs = 0;
-    for statement in boundary["Statement"].as_array().expect("statements") {
-        let is_of_logs = texts(&statement["Action"]).iter().any(|action| action.starts_with("logs:"));
-        if is_of_logs {
-            of_logs += 1;
-            assert_eq!(texts(&statement["Action"]), ["logs:CreateLogStream", "logs:PutLogEvents"]);
-            assert_eq!(statement["Resource"], "FunctionsLogGroup.Arn");
-        } else {
-            assert_eq!(texts(&statement["NotAction"]), ["logs:*"], "{statement}");
-        }
-    }
-    assert_eq!(of_logs, 1);
+    let statements = boundary["Statement"].as_array().expect("statements");
+    let of = |sid: &str| statements.iter().find(|statement| statement["Sid"] == sid).expect("a statement");
+    assert_eq!(statements.len(), 3);
+    assert_eq!(texts(&of("LogsOfThisStack")["Action"]), ["logs:CreateLogStream", "logs:PutLogEvents"]);
+    assert_eq!(of("LogsOfThisStack")["Resource"], "FunctionsLogGroup.Arn");
+    assert_eq!(texts(&of("StreamOfThisStack")["Action"]), STREAMS);
+    assert_eq!(of("StreamOfThisStack")["Resource"], "${UsersTable.Arn}/stream/*");
+    assert_eq!(texts(&of("EverythingElse")["NotAction"]), [&["logs:*"], &STREAMS[..]].concat());
     for (id, resource) in template["Resources"].as_object().expect("resources") {
         let properties = &resource["Properties"];
         let overrides = ["Role", "PermissionsBoundary", "LoggingConfig"].map(|name| !properties[name].is_null());
