@@ -16,7 +16,7 @@ async fn routes_that_are_not() {
         (Method::GET, "/login"),
         (Method::GET, "/signup"),
         (Method::PUT, "/login"),
-        (Method::DELETE, "/me"),
+        (Method::PUT, "/me"),
         (Method::POST, "/me"),
         (Method::POST, "/login/"),
         (Method::POST, "/LOGIN"),
