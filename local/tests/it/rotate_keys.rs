@@ -151,7 +151,7 @@ async fn a_refresh_token_of_a_removed_key_is_refused() {
     let stack = Stack::with(&[("AppSessionLifetime", "172800"), ("AppIdleTimeout", "172800")]).await;
     let (_, app) = stack.person_with_session("alice").await;
     assert_eq!(rotate(&stack, json!({"at_once": true})).await, (4, 0));
-    stack.clock.advance(3 * HOUR + 3 * DAY - 1);
+    stack.clock.advance(3 * HOUR + 8 * DAY - 1);
     scheduled(&stack).await;
     stack.refresh(&app.refresh, None).await.expect_problem(401, "session_ended");
     stack.clock.advance(1);
