@@ -105,3 +105,22 @@ async fn it_opens_nothing_by_itself() {
     browser.get("/me").send().await.expect_problem(401, "token_missing");
     browser.post("/refresh").send().await.expect_problem(401, "token_missing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_makes_all_devices_unknown() {
+    let stack = Stack::start().await;
+    let alice = stack.person("alice").await;
+    let device =
+        stack.client().post("/login").json(alice.login("app")).send().await.expect(200).json()["device"].clone();
+    let before = notices(&stack, &alice).await;
+    stack.client().post("/password/forgot").json(json!({"email": alice.email})).send().await.expect(202);
+    let token = stack.mail_to(&alice.email).await.token();
+    let reset = json!({"token": token, "password": "nine loud otters of mine"});
+    stack.client().post("/password/reset").json(reset).send().await.expect(204);
+    let again = json!({
+        "username": "alice", "password": "nine loud otters of mine", "client": "app", "device": device,
+    });
+    let answer = stack.client().post("/login").json(again).send().await.expect(200);
+    assert_ne!(answer.json()["device"], device);
+    assert_eq!(notices(&stack, &alice).await, before + 1);
+}

@@ -77,7 +77,8 @@ impl Store {
         }
     }
 
-    /// Sets a new password and raises the epoch, so that all sessions, and all other proofs made for the account, are dead:
+    /// Sets a new password and raises the epoch, so that all sessions, and all other proofs made for the account, are dead, and
+    /// all devices unknown:
     /// in one transaction with the reset's completion and what is to be told. Whoever had to reset is enabled by it; nobody
     /// else's status changes. A guess that `proof` was, which was right, is given back.
     pub async fn reset_password(
@@ -113,13 +114,17 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(Key::user(subject.user_id).to_attributes()))
             .condition_expression("epoch = :epoch AND email = :email AND #status IN (:enabled, :reset_required)")
-            .update_expression("SET password_hash = :hash, epoch = epoch + :one, #status = :enabled")
+            .update_expression(
+                "SET password_hash = :hash, epoch = epoch + :one, #status = :enabled, \
+                 devices = if_not_exists(devices, :none) + :one",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":epoch", number(subject.epoch.number()))
             .expression_attribute_values(":email", string(subject.email.as_str()))
             .expression_attribute_values(":enabled", string(Status::Enabled.as_str()))
             .expression_attribute_values(":reset_required", string(Status::ResetRequired.as_str()))
             .expression_attribute_values(":hash", string(password_hash.as_phc()))
+            .expression_attribute_values(":none", number(0_u32))
             .expression_attribute_values(":one", number(1_u32));
         let updates = [complete.build().map_err(StoreError::from)?, change.build().map_err(StoreError::from)?];
         let updates = updates.map(|update| TransactWriteItem::builder().update(update).build());
