@@ -5,8 +5,8 @@
 //! `POST /password/reset` — sets a new password, for whoever reads the account's mail: by the link's `token`, on whatever
 //! device, or by the mailed `code` on the device that asked (`reset_id`, or the cookie `reset`).
 //!
-//! Sets the password, raises the epoch (which ends all sessions and voids every other proof made for the account), enables
-//! who had to reset, and tells the owner, all in one transaction. It signs nobody in.
+//! Sets the password, raises the epoch (which ends all sessions and voids every other proof made for the account), makes all
+//! devices unknown, enables who had to reset, and tells the owner, all in one transaction. It signs nobody in.
 //!
 //! What can be said of the password alone is said first, then the proof is looked at: a guess of a code is spent before it
 //! is compared, and given back if it was right. Only then, as it tells whose account it is, is the password compared with
