@@ -97,7 +97,7 @@ pub async fn sweep(deps: Arc<Deps>, _: SweepRequest) -> Result<SweepResponse, St
 /// What waits in an hour's partitions.
 async fn find_hour(deps: &Arc<Deps>, hour: u64) -> Result<Vec<Waiting>, StoreError> {
     let mut partitions = JoinSet::new();
-    for shard in 0..SHARDS {
+    for shard in 0..u64::from(SHARDS) {
         let deps = Arc::clone(deps);
         partitions.spawn(async move { deps.store.find_outbox((hour, shard), PARTITION_LIMIT, deps.clock.now()).await });
     }

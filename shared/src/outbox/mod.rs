@@ -21,7 +21,7 @@ use crate::store::partition_of;
 use crate::token::{Mac, SealError, Sealed, SealingKey};
 
 /// Partitions of an hour: no partition has to take more than a share of all writes (DynamoDB takes 1,000 a second in one).
-pub const SHARDS: u64 = 16;
+pub const SHARDS: u32 = 16;
 /// Seconds for which whoever took an item up has it for itself.
 pub const LEASE: u64 = 60;
 /// Seconds after which what still fails is given up: marked dead, and rung for. A deletion never is.
@@ -159,7 +159,7 @@ impl std::fmt::Debug for MailedSecrets {
 impl OutboxItem {
     /// An item that does this, as soon as it is written.
     pub fn new(content: Content, now: Timestamp) -> Self {
-        let shard = u64::from(random::below(16));
+        let shard = u64::from(random::below(SHARDS));
         let reference = OutboxRef { hour: hour_of(now), shard, id: OutboxId::random() };
         Self { reference, created_at: now, not_before: now, content }
     }

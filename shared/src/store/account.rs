@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// A write that deletes the uniqueness item of a name or address if it is this user's.
-    fn delete_of_owner(&self, key: &Key, owner: UserId) -> Result<TransactWriteItem, StoreError> {
+    pub(super) fn delete_of_owner(&self, key: &Key, owner: UserId) -> Result<TransactWriteItem, StoreError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(key.to_attributes()))

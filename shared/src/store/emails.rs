@@ -7,8 +7,8 @@ use super::account::{AsRead, owner_item};
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, proofs, resets, string, users};
 use crate::account::{
-    EmailAddress, EmailChange, Epoch, PasswordReset, Proof, ProofId, ProofSubject, Purpose, REPEAT_WINDOW, Undo,
-    UndoId, UndoLink, User, UserId,
+    EmailAddress, EmailChange, PasswordReset, Proof, ProofId, Purpose, REPEAT_WINDOW, Undo, UndoId, UndoLink, User,
+    UserId,
 };
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -36,10 +36,7 @@ impl Store {
 
     /// Stores a new change together with what is to be mailed.
     pub async fn create_email_change(&self, change: &EmailChange, outbox: &[OutboxItem]) -> Result<(), StoreError> {
-        let item = proofs::to_item(&change.proof)
-            .with_text("user_id", change.subject.user_id.to_string())
-            .with_number("epoch", change.subject.epoch.number())
-            .with_text("email", change.subject.email.as_str())
+        let item = proofs::with_subject(proofs::to_item(&change.proof), &change.subject)
             .with_text("new_email", change.new_email.as_str());
         self.put_proved(item, outbox).await
     }
@@ -168,12 +165,8 @@ impl Store {
         }
         let (current, restored) = (Key::email(&before.email), Key::email(&after.email));
         let delete = |key: &Key| Delete::builder().table_name(&self.table).set_key(Some(key.to_attributes()));
-        let delete_of_owner = |key: &Key, condition: &str| {
-            let delete = delete(key).condition_expression(condition);
-            delete.expression_attribute_values(":owner", string(before.id.to_string())).build()
-        };
         if current != restored {
-            writes.push(delete_write(delete_of_owner(&current, "user_id = :owner")?));
+            writes.push(self.delete_of_owner(&current, before.id)?);
             writes.push(self.claim(&restored, before.id, now)?);
         }
         let used = UndoId::from_bytes(*undo.proof.id.as_bytes());
@@ -185,8 +178,10 @@ impl Store {
             let address = Key::email(&later.email);
             // Once an undo has lapsed, its address may be somebody else's.
             if now < later.until && !kept.contains(&address) {
-                let condition = "attribute_not_exists(pk) OR reserved_for = :owner";
-                writes.push(delete_write(delete_of_owner(&address, condition)?));
+                let delete = delete(&address)
+                    .condition_expression("attribute_not_exists(pk) OR reserved_for = :owner")
+                    .expression_attribute_values(":owner", string(before.id.to_string()));
+                writes.push(delete_write(delete.build()?));
                 kept.push(address);
             }
         }
@@ -196,8 +191,7 @@ impl Store {
     /// The update of a user's own item, which is as `before` says: address, undos, epoch and status. A higher epoch takes the
     /// known devices along.
     fn email_update(&self, before: &User, after: &User) -> UpdateBuilder {
-        let AsRead { condition, mut names, mut values } = AsRead::of(before);
-        names.insert("#status".to_owned(), "status".to_owned());
+        let AsRead { condition, names, mut values } = AsRead::of(before);
         let mut sets = vec!["email = :new_email", "epoch = :new_epoch", "#status = :new_status"];
         values.extend([
             (":new_email".to_owned(), string(after.email.as_str())),
@@ -280,16 +274,11 @@ fn undo_to_item(undo: &UndoLink) -> Item {
 }
 
 fn change_from_item(item: &Item) -> Result<EmailChange, StoreError> {
-    let email = |name| item.parsed(name, |text| EmailAddress::parse(text).ok());
     let completed = || Ok::<_, StoreError>((item.parsed("completed", Proof::parse)?, item.time("completed_at")?));
     Ok(EmailChange {
         proof: proofs::from_item(item, Purpose::Change)?,
-        subject: ProofSubject {
-            user_id: item.parsed("user_id", UserId::parse)?,
-            epoch: item.number("epoch").map(Epoch::from_number)?,
-            email: email("email")?,
-        },
-        new_email: email("new_email")?,
+        subject: proofs::subject_of(item)?,
+        new_email: item.parsed("new_email", |text| EmailAddress::parse(text).ok())?,
         completion: item.find_text("completed").is_some().then(completed).transpose()?,
     })
 }

@@ -1,10 +1,10 @@
 //! The outbox: items that say what is to be told, in partitions by the hour (`OUTBOX#<hour>#<shard>`).
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, TransactWriteItem};
 
 use super::item::{Item, Key};
+use super::users::is_condition_failure;
 use super::{Store, StoreError, call_mark, number, string};
 use crate::clock::Timestamp;
 use crate::outbox::{self, Content, DEAD_KEPT, LEASE, OutboxId, OutboxItem, OutboxRef};
@@ -83,10 +83,8 @@ impl Store {
             .return_values(ReturnValue::AllNew);
         let answer = match update.send().await {
             Ok(answer) => answer,
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => return Ok(Lease::NotDue),
-                _ => return Err(error.into()),
-            },
+            Err(error) if is_condition_failure(error.as_service_error()) => return Ok(Lease::NotDue),
+            Err(error) => return Err(error.into()),
         };
         let item = Item::of(&key, answer.attributes)?.unwrap_or_default();
         let read = |item: &Item| {
@@ -150,11 +148,8 @@ impl Store {
             None => update,
         };
         match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(error.into()),
-            },
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
@@ -171,11 +166,8 @@ impl Store {
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":end", number(now.plus(DEAD_KEPT).unix()));
         match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(error.into()),
-            },
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
+            _ => Ok(()),
         }
     }
 
@@ -237,11 +229,8 @@ impl Store {
             .expression_attribute_names("#hour", "hour")
             .expression_attribute_values(":hour", number(hour));
         match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(error.into()),
-            },
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
+            _ => Ok(()),
         }
     }
 

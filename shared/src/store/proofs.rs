@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFail
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, string};
-use crate::account::{MailedProof, ProofId, Purpose, REPEAT_WINDOW};
+use crate::account::{EmailAddress, Epoch, MailedProof, ProofId, ProofSubject, Purpose, REPEAT_WINDOW, UserId};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
 use crate::token::Mac;
@@ -26,9 +26,7 @@ impl Store {
     /// is new.
     pub(super) async fn put_proved(&self, item: Item, outbox: &[OutboxItem]) -> Result<(), StoreError> {
         let put = Put::builder().table_name(&self.table).set_item(Some(item.into_attributes())).build()?;
-        let put = TransactWriteItem::builder().put(put).build();
-        let items = [vec![put], self.outbox_puts(outbox)?].concat();
-        self.client.transact_write_items().set_transact_items(Some(items)).send().await?;
+        self.transact(vec![TransactWriteItem::builder().put(put).build()], outbox).await?;
         Ok(())
     }
 
@@ -146,5 +144,21 @@ pub(super) fn from_item(item: &Item, purpose: Purpose) -> Result<MailedProof, St
         code_expires_at: item.time("code_expires_at")?,
         code_attempts: item.number(CODE_ATTEMPTS)?,
         expires_at: item.time("expires_at")?,
+    })
+}
+
+/// Adds to an item whose account its proof is about, and as of when.
+pub(super) fn with_subject(item: Item, subject: &ProofSubject) -> Item {
+    item.with_text("user_id", subject.user_id.to_string())
+        .with_number("epoch", subject.epoch.number())
+        .with_text("email", subject.email.as_str())
+}
+
+/// Whose account the proof of an item is about.
+pub(super) fn subject_of(item: &Item) -> Result<ProofSubject, StoreError> {
+    Ok(ProofSubject {
+        user_id: item.parsed("user_id", UserId::parse)?,
+        epoch: item.number("epoch").map(Epoch::from_number)?,
+        email: item.parsed("email", |text| EmailAddress::parse(text).ok())?,
     })
 }

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFa
 use super::item::{Item, Key};
 use super::{Store, StoreError, number, proofs, string};
 use crate::account::{
-    EmailAddress, Epoch, PasswordHash, PasswordReset, Proof, ProofId, ProofSubject, Purpose, REPEAT_WINDOW,
-    RESET_REPEATS, ResetCompletion, Status, UserId,
+    PasswordHash, PasswordReset, Proof, ProofId, ProofSubject, Purpose, REPEAT_WINDOW, RESET_REPEATS, ResetCompletion,
+    Status,
 };
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -163,25 +163,15 @@ fn refusal(reasons: &[CancellationReason]) -> Result<Option<ResetRefusal>, Store
 pub(super) fn to_item(reset: &PasswordReset) -> Item {
     let item = proofs::to_item(&reset.proof);
     match &reset.subject {
-        Some(subject) => item
-            .with_text("user_id", subject.user_id.to_string())
-            .with_number("epoch", subject.epoch.number())
-            .with_text("email", subject.email.as_str()),
+        Some(subject) => proofs::with_subject(item, subject),
         None => item,
     }
 }
 
 fn from_item(item: &Item) -> Result<PasswordReset, StoreError> {
-    let subject = || {
-        Ok::<_, StoreError>(ProofSubject {
-            user_id: item.parsed("user_id", UserId::parse)?,
-            epoch: item.number("epoch").map(Epoch::from_number)?,
-            email: item.parsed("email", |text| EmailAddress::parse(text).ok())?,
-        })
-    };
     Ok(PasswordReset {
         proof: proofs::from_item(item, Purpose::Reset)?,
-        subject: item.find_text("user_id").is_some().then(subject).transpose()?,
+        subject: item.find_text("user_id").map(|_| proofs::subject_of(item)).transpose()?,
         completion: completion(item)?,
     })
 }

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionC
 
 use super::item::{Item, Key};
 use super::replacements::is_mark;
-use super::{Store, StoreError, WRITTEN_BY, call_mark, failed_condition, number, string};
+use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string};
 use crate::account::{Epoch, UserId};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -62,17 +62,13 @@ impl Store {
             return Ok(());
         }
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build()?;
-        let mut transaction =
-            self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
+        let mut writes = vec![TransactWriteItem::builder().put(put).build()];
         for old in replaced {
             let delete =
                 Delete::builder().table_name(&self.table).set_key(Some(Key::session(*old).to_attributes())).build()?;
-            transaction = transaction.transact_items(TransactWriteItem::builder().delete(delete).build());
+            writes.push(TransactWriteItem::builder().delete(delete).build());
         }
-        for put in self.outbox_puts(outbox)? {
-            transaction = transaction.transact_items(put);
-        }
-        transaction.send().await?;
+        self.transact(writes, outbox).await?;
         Ok(())
     }
 
@@ -168,13 +164,8 @@ impl Store {
                 .expression_attribute_values(":generation", number(generation.number())),
             None => delete.condition_expression("attribute_exists(generation)"),
         };
-        let mut writes = vec![TransactWriteItem::builder().delete(delete.build()?).build()];
-        writes.extend(self.outbox_puts(outbox)?);
-        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if failed_condition(error.as_service_error()).is_some() => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let writes = vec![TransactWriteItem::builder().delete(delete.build()?).build()];
+        Ok(self.transact(writes, outbox).await?.is_none())
     }
 
     /// Deletes all sessions of an account that is gone. It may be repeated, and stop anywhere.

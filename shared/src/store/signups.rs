@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 
+use super::account::owner_item;
 use super::item::{Item, Key};
 use super::{Store, StoreError, WRITTEN_BY, call_mark, emails, number, proofs, sessions, string, users};
 use crate::account::{
@@ -190,12 +191,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), AccountError> {
         let NewAccount { user, password_hash, session } = account;
-        let owner = |key: &Key| Item::new(key).with_text("user_id", user.id.to_string());
         let puts = [
             // An address may have an item without an owner, which says that mail came back. It did not, this time. One that
             // is kept for who had it before is not to be had.
-            (owner(&Key::email(&user.email)), emails::NOBODYS),
-            (owner(&Key::username(&user.username)), "attribute_not_exists(pk)"),
+            (owner_item(&Key::email(&user.email), user.id), emails::NOBODYS),
+            (owner_item(&Key::username(&user.username), user.id), "attribute_not_exists(pk)"),
             (users::to_item(user, password_hash), "attribute_not_exists(pk)"),
             (sessions::to_item(session), "attribute_not_exists(pk)"),
         ];
