@@ -1,7 +1,6 @@
 //! What the page of `GET /email/undo` says, and of its form when that failed.
 
-use askama::Template;
-use shared::http::page;
+use shared::http::page::{self, Alert, LinkForm, LinkPage, LinkState, LinkWords};
 use shared::locale::Locale;
 
 /// What went wrong with the form.
@@ -16,15 +15,7 @@ pub enum PageProblem {
 }
 
 /// What the page is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageState {
-    /// Whether it is to be done.
-    Asking,
-    /// That it was, by an earlier click.
-    Done,
-    /// What went wrong.
-    Problem(PageProblem),
-}
+pub type PageState = LinkState<PageProblem>;
 
 /// What the page shows.
 #[derive(Clone, Copy, Debug)]
@@ -45,56 +36,31 @@ pub struct Page<'a> {
     pub state: PageState,
 }
 
-#[derive(Template)]
-#[template(path = "undo.html")]
-struct Rendering<'a> {
-    words: &'static Words,
-    app_url: &'a str,
-    username: Option<&'a str>,
-    email: Option<&'a str>,
-    token: &'a str,
-    has_form: bool,
-    is_done: bool,
-    alert: Option<&'static str>,
-}
-
 struct Words {
     title: &'static str,
-    account: &'static str,
     address: &'static str,
     done: &'static str,
-    to_app: &'static str,
     button: &'static str,
     hint: &'static str,
     invalid_link: &'static str,
-    try_later: &'static str,
-    refused: &'static str,
 }
 
 const EN: Words = Words {
     title: "Undo the change of address",
-    account: "For the account",
     address: "Address to restore",
     done: "The change has been undone. Another mail leads to a new password.",
-    to_app: "Go to the app",
     button: "Undo the change",
     hint: "This restores the address, ends all sessions, and a mail to it leads to a new password. If the change was yours, close this page.",
     invalid_link: "This link is not valid. It may be too old, or have been used.",
-    try_later: "That did not work just now. Wait a moment and press the button again.",
-    refused: "This request did not come from our page. Open the link in the mail again.",
 };
 
 const KO: Words = Words {
     title: "주소 변경 취소",
-    account: "계정",
     address: "되돌릴 주소",
     done: "변경이 취소되었습니다. 다른 메일을 따라 새 비밀번호를 정하세요.",
-    to_app: "앱으로 이동",
     button: "변경 취소",
     hint: "주소를 되돌리고 모든 세션을 종료하며, 그 주소로 새 비밀번호를 정하는 메일을 보냅니다. 본인이 변경했다면 이 페이지를 닫으세요.",
     invalid_link: "유효하지 않은 링크입니다. 너무 오래되었거나 이미 사용되었을 수 있습니다.",
-    try_later: "지금은 처리할 수 없습니다. 잠시 기다린 뒤 버튼을 다시 누르세요.",
-    refused: "이 요청은 우리 페이지에서 오지 않았습니다. 메일의 링크를 다시 여세요.",
 };
 
 impl Words {
@@ -105,11 +71,11 @@ impl Words {
         }
     }
 
-    const fn explain(&self, problem: PageProblem) -> &'static str {
+    const fn explain(&self, problem: PageProblem, common: &LinkWords) -> Alert {
         match problem {
-            PageProblem::InvalidLink => self.invalid_link,
-            PageProblem::TryLater => self.try_later,
-            PageProblem::Refused => self.refused,
+            PageProblem::InvalidLink => Alert::lasting(self.invalid_link),
+            PageProblem::TryLater => Alert::passing(common.try_later),
+            PageProblem::Refused => Alert::lasting(common.refused),
         }
     }
 }
@@ -117,24 +83,18 @@ impl Words {
 /// The page as HTML.
 pub fn render(page: &Page<'_>) -> String {
     let words = Words::of(page.locale);
-    let problem = match page.state {
-        PageState::Problem(problem) => Some(problem),
-        PageState::Asking | PageState::Done => None,
-    };
-    // With these the form cannot succeed, however often it is posted.
-    let hopeless = matches!(problem, Some(PageProblem::InvalidLink | PageProblem::Refused));
-    let is_done = page.state == PageState::Done;
-    let rendering = Rendering {
-        words,
+    let link_page = LinkPage {
+        locale: page.locale,
+        title: words.title,
+        service_name: page.service_name,
         app_url: page.app_url,
         username: page.username,
-        email: page.email,
-        token: page.token,
-        has_form: !hopeless && !is_done,
-        is_done,
-        alert: problem.map(|problem| words.explain(problem)),
+        email: page.email.map(|email| (words.address, email)),
+        done: words.done,
+        form: LinkForm { action: "undo", token: page.token, password: None, button: words.button, hint: words.hint },
     };
-    page::render(page.locale, words.title, page.service_name, &rendering)
+    let common = LinkWords::of(page.locale);
+    page::render_link(&link_page, page.state.map(|problem| words.explain(problem, common)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What the page of `GET /password/reset` says, and of its form when that failed.
 
-use askama::Template;
-use shared::http::page;
+use shared::http::page::{self, Alert, LinkForm, LinkPage, LinkState, LinkWords, PasswordField};
 use shared::locale::Locale;
 
 /// What went wrong with the form.
@@ -18,15 +17,7 @@ pub enum PageProblem {
 }
 
 /// What the page is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageState {
-    /// The new password.
-    Asking,
-    /// That it was set, by an earlier click or code.
-    Done,
-    /// What went wrong.
-    Problem(PageProblem),
-}
+pub type PageState = LinkState<PageProblem>;
 
 /// What the page shows.
 #[derive(Clone, Copy, Debug)]
@@ -47,62 +38,37 @@ pub struct Page<'a> {
     pub state: PageState,
 }
 
-#[derive(Template)]
-#[template(path = "reset.html")]
-struct Rendering<'a> {
-    words: &'static Words,
-    app_url: &'a str,
-    username: Option<&'a str>,
-    token: &'a str,
-    hint: String,
-    has_form: bool,
-    is_done: bool,
-    alert: Option<&'static str>,
-}
-
 struct Words {
     title: &'static str,
-    account: &'static str,
     done: &'static str,
-    to_app: &'static str,
     password: &'static str,
     hint: &'static str,
     button: &'static str,
     consequences: &'static str,
     weak_password: &'static str,
     invalid_link: &'static str,
-    try_later: &'static str,
-    refused: &'static str,
 }
 
 const EN: Words = Words {
     title: "Choose a new password",
-    account: "For the account",
     done: "The password has been set. You can sign in with it.",
-    to_app: "Go to the app",
     password: "New password",
     hint: "At least {} characters.",
     button: "Set the password",
     consequences: "This signs you out everywhere. If you did not ask for it, close this page; nothing has happened.",
     weak_password: "That password is too short, too long or too easy to guess. Choose another.",
     invalid_link: "This link is not valid. It may be too old, or the account has changed since. Ask for a new mail where you sign in.",
-    try_later: "That did not work just now. Wait a moment and press the button again.",
-    refused: "This request did not come from our page. Open the link in the mail again.",
 };
 
 const KO: Words = Words {
     title: "새 비밀번호 설정",
-    account: "계정",
     done: "비밀번호가 설정되었습니다. 새 비밀번호로 로그인할 수 있습니다.",
-    to_app: "앱으로 이동",
     password: "새 비밀번호",
     hint: "{}자 이상이어야 합니다.",
     button: "비밀번호 설정",
     consequences: "모든 기기에서 로그아웃됩니다. 요청하지 않았다면 이 페이지를 닫으세요. 아무 일도 일어나지 않았습니다.",
     weak_password: "비밀번호가 너무 짧거나 길거나 추측하기 쉽습니다. 다른 비밀번호를 선택하세요.",
     invalid_link: "유효하지 않은 링크입니다. 너무 오래되었거나 그사이 계정이 변경되었을 수 있습니다. 로그인 화면에서 새 메일을 요청하세요.",
-    try_later: "지금은 처리할 수 없습니다. 잠시 기다린 뒤 버튼을 다시 누르세요.",
-    refused: "이 요청은 우리 페이지에서 오지 않았습니다. 메일의 링크를 다시 여세요.",
 };
 
 impl Words {
@@ -113,12 +79,12 @@ impl Words {
         }
     }
 
-    const fn explain(&self, problem: PageProblem) -> &'static str {
+    const fn explain(&self, problem: PageProblem, common: &LinkWords) -> Alert {
         match problem {
-            PageProblem::WeakPassword => self.weak_password,
-            PageProblem::InvalidLink => self.invalid_link,
-            PageProblem::TryLater => self.try_later,
-            PageProblem::Refused => self.refused,
+            PageProblem::WeakPassword => Alert::passing(self.weak_password),
+            PageProblem::InvalidLink => Alert::lasting(self.invalid_link),
+            PageProblem::TryLater => Alert::passing(common.try_later),
+            PageProblem::Refused => Alert::lasting(common.refused),
         }
     }
 }
@@ -126,24 +92,25 @@ impl Words {
 /// The page as HTML.
 pub fn render(page: &Page<'_>) -> String {
     let words = Words::of(page.locale);
-    let problem = match page.state {
-        PageState::Problem(problem) => Some(problem),
-        PageState::Asking | PageState::Done => None,
-    };
-    // With these the form cannot succeed, however often it is posted.
-    let hopeless = matches!(problem, Some(PageProblem::InvalidLink | PageProblem::Refused));
-    let is_done = page.state == PageState::Done;
-    let rendering = Rendering {
-        words,
+    let hint = words.hint.replace("{}", &page.minimum.to_string());
+    let link_page = LinkPage {
+        locale: page.locale,
+        title: words.title,
+        service_name: page.service_name,
         app_url: page.app_url,
         username: page.username,
-        token: page.token,
-        hint: words.hint.replace("{}", &page.minimum.to_string()),
-        has_form: !hopeless && !is_done,
-        is_done,
-        alert: problem.map(|problem| words.explain(problem)),
+        email: None,
+        done: words.done,
+        form: LinkForm {
+            action: "reset",
+            token: page.token,
+            password: Some(PasswordField { label: words.password, hint: &hint, autocomplete: "new-password" }),
+            button: words.button,
+            hint: words.consequences,
+        },
     };
-    page::render(page.locale, words.title, page.service_name, &rendering)
+    let common = LinkWords::of(page.locale);
+    page::render_link(&link_page, page.state.map(|problem| words.explain(problem, common)))
 }
 
 #[cfg(test)]

@@ -235,7 +235,7 @@ fn page(
         token,
         needs_password,
         state: match problem {
-            _ if is_completed => PageState::Confirmed,
+            _ if is_completed => PageState::Done,
             Some(problem) => PageState::Problem(problem),
             None => PageState::Asking,
         },

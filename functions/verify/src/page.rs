@@ -1,7 +1,6 @@
 //! What the page of `GET /verify` says, and of its form when that failed.
 
-use askama::Template;
-use shared::http::page;
+use shared::http::page::{self, Alert, LinkForm, LinkPage, LinkState, LinkWords, PasswordField};
 use shared::locale::Locale;
 
 /// What went wrong with the form.
@@ -24,15 +23,7 @@ pub enum PageProblem {
 }
 
 /// What the page is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageState {
-    /// Whether the address is to be confirmed.
-    Asking,
-    /// That it was, by an earlier click or code.
-    Confirmed,
-    /// What went wrong.
-    Problem(PageProblem),
-}
+pub type PageState = LinkState<PageProblem>;
 
 /// What the page shows.
 #[derive(Clone, Copy, Debug)]
@@ -53,24 +44,9 @@ pub struct Page<'a> {
     pub state: PageState,
 }
 
-#[derive(Template)]
-#[template(path = "verify.html")]
-struct Rendering<'a> {
-    words: &'static Words,
-    app_url: &'a str,
-    username: Option<&'a str>,
-    token: &'a str,
-    needs_password: bool,
-    has_form: bool,
-    is_confirmed: bool,
-    alert: Option<&'static str>,
-}
-
 struct Words {
     title: &'static str,
-    account: &'static str,
     confirmed: &'static str,
-    to_app: &'static str,
     password: &'static str,
     hint: &'static str,
     button: &'static str,
@@ -80,15 +56,11 @@ struct Words {
     invalid_link: &'static str,
     email_taken: &'static str,
     username_taken: &'static str,
-    try_later: &'static str,
-    refused: &'static str,
 }
 
 const EN: Words = Words {
     title: "Confirm your address",
-    account: "For the account",
     confirmed: "This address is confirmed already. You can sign in.",
-    to_app: "Go to the app",
     password: "Password",
     hint: "You opened this link on another device or browser than you signed up on. Enter the password you chose there.",
     button: "Confirm and sign in",
@@ -98,15 +70,11 @@ const EN: Words = Words {
     invalid_link: "This link is not valid. It may be too old, or a newer mail has replaced it. Ask for a new mail where you signed up.",
     email_taken: "This address has an account by now. Sign in instead.",
     username_taken: "The user name you chose has been taken meanwhile. Go back to where you signed up and choose another.",
-    try_later: "That did not work just now. Wait a moment and press the button again.",
-    refused: "This request did not come from our page. Open the link in the mail again.",
 };
 
 const KO: Words = Words {
     title: "이메일 주소 확인",
-    account: "계정",
     confirmed: "이 주소는 이미 확인되었습니다. 로그인할 수 있습니다.",
-    to_app: "앱으로 이동",
     password: "비밀번호",
     hint: "가입을 신청한 것과 다른 기기나 브라우저에서 이 링크를 열었습니다. 가입할 때 정한 비밀번호를 입력하세요.",
     button: "확인하고 로그인",
@@ -116,8 +84,6 @@ const KO: Words = Words {
     invalid_link: "유효하지 않은 링크입니다. 너무 오래되었거나 새 메일의 링크로 바뀌었을 수 있습니다. 가입을 신청한 곳에서 새 메일을 요청하세요.",
     email_taken: "이 주소로 만든 계정이 이미 있습니다. 로그인하세요.",
     username_taken: "선택한 사용자 이름을 그사이 다른 사람이 사용했습니다. 가입을 신청한 곳으로 돌아가 다른 이름을 선택하세요.",
-    try_later: "지금은 처리할 수 없습니다. 잠시 기다린 뒤 버튼을 다시 누르세요.",
-    refused: "이 요청은 우리 페이지에서 오지 않았습니다. 메일의 링크를 다시 여세요.",
 };
 
 impl Words {
@@ -128,15 +94,15 @@ impl Words {
         }
     }
 
-    const fn explain(&self, problem: PageProblem) -> &'static str {
+    const fn explain(&self, problem: PageProblem, common: &LinkWords) -> Alert {
         match problem {
-            PageProblem::ConfirmationRequired => self.confirmation_required,
-            PageProblem::WrongPassword => self.wrong_password,
-            PageProblem::InvalidLink => self.invalid_link,
-            PageProblem::EmailTaken => self.email_taken,
-            PageProblem::UsernameTaken => self.username_taken,
-            PageProblem::TryLater => self.try_later,
-            PageProblem::Refused => self.refused,
+            PageProblem::ConfirmationRequired => Alert::passing(self.confirmation_required),
+            PageProblem::WrongPassword => Alert::passing(self.wrong_password),
+            PageProblem::InvalidLink => Alert::lasting(self.invalid_link),
+            PageProblem::EmailTaken => Alert::lasting(self.email_taken),
+            PageProblem::UsernameTaken => Alert::lasting(self.username_taken),
+            PageProblem::TryLater => Alert::passing(common.try_later),
+            PageProblem::Refused => Alert::lasting(common.refused),
         }
     }
 }
@@ -144,27 +110,28 @@ impl Words {
 /// The page as HTML.
 pub fn render(page: &Page<'_>) -> String {
     let words = Words::of(page.locale);
-    let problem = match page.state {
-        PageState::Problem(problem) => Some(problem),
-        PageState::Asking | PageState::Confirmed => None,
-    };
-    // With these the form cannot succeed, however often it is posted.
-    let hopeless = matches!(
-        problem,
-        Some(PageProblem::InvalidLink | PageProblem::EmailTaken | PageProblem::UsernameTaken | PageProblem::Refused)
-    );
-    let is_confirmed = page.state == PageState::Confirmed;
-    let rendering = Rendering {
-        words,
+    let link_page = LinkPage {
+        locale: page.locale,
+        title: words.title,
+        service_name: page.service_name,
         app_url: page.app_url,
         username: page.username,
-        token: page.token,
-        needs_password: page.needs_password,
-        has_form: !hopeless && !is_confirmed,
-        is_confirmed,
-        alert: problem.map(|problem| words.explain(problem)),
+        email: None,
+        done: words.confirmed,
+        form: LinkForm {
+            action: "verify",
+            token: page.token,
+            password: page.needs_password.then_some(PasswordField {
+                label: words.password,
+                hint: words.hint,
+                autocomplete: "current-password",
+            }),
+            button: words.button,
+            hint: words.ignore,
+        },
     };
-    page::render(page.locale, words.title, page.service_name, &rendering)
+    let common = LinkWords::of(page.locale);
+    page::render_link(&link_page, page.state.map(|problem| words.explain(problem, common)))
 }
 
 #[cfg(test)]
@@ -190,7 +157,7 @@ mod tests {
     #[test]
     fn what_is_confirmed_leads_to_the_app_and_asks_for_nothing() {
         for locale in [Locale::En, Locale::Ko] {
-            let html = page_of(locale, true, PageState::Confirmed);
+            let html = page_of(locale, true, PageState::Done);
             assert!(
                 !html.contains("<form") && !html.contains("password") && !html.contains("role=\"alert\""),
                 "{html}"

@@ -1,5 +1,5 @@
 //! Pages that mailed links open: one layout, one style, no script, nothing from elsewhere, and forms that lead to the API
-//! itself. What a page says, and its form, is the matter of the function that shows it.
+//! itself. What a page says is the matter of the function that shows it.
 
 use askama::Template;
 use lambda_http::Body;
@@ -31,10 +31,155 @@ struct Layout<'a> {
 }
 
 /// A page as HTML, around a body whose template escapes what it is given.
-pub fn render(locale: Locale, title: &str, service_name: &str, body: &impl Template) -> String {
+fn render(locale: Locale, title: &str, service_name: &str, body: &impl Template) -> String {
     // Our templates have no part that can fail.
     let body = body.render().unwrap_or_default();
     Layout { lang: locale.as_str(), title, service_name, style: STYLE, body: &body }.render().unwrap_or_default()
+}
+
+/// What a page that a mailed link opens is about, with `P` for what may go wrong with its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState<P> {
+    /// Whether what the link is for is to be done.
+    Asking,
+    /// That it was, by an earlier click or code.
+    Done,
+    /// What went wrong.
+    Problem(P),
+}
+
+impl<P> LinkState<P> {
+    /// The same, with a problem said in another way.
+    pub fn map<Q>(self, say: impl FnOnce(P) -> Q) -> LinkState<Q> {
+        match self {
+            Self::Asking => LinkState::Asking,
+            Self::Done => LinkState::Done,
+            Self::Problem(problem) => LinkState::Problem(say(problem)),
+        }
+    }
+}
+
+/// A problem as a page says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Alert {
+    text: &'static str,
+    is_final: bool,
+}
+
+impl Alert {
+    /// One that may be over when the form is posted again.
+    pub const fn passing(text: &'static str) -> Self {
+        Self { text, is_final: false }
+    }
+
+    /// One with which the form cannot succeed, however often it is posted: it is not shown.
+    pub const fn lasting(text: &'static str) -> Self {
+        Self { text, is_final: true }
+    }
+}
+
+/// A page that a mailed link opens, in the words of the function that shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkPage<'a> {
+    /// In which language.
+    pub locale: Locale,
+    /// What it is called.
+    pub title: &'static str,
+    /// Whose page it is.
+    pub service_name: &'a str,
+    /// Where the app is.
+    pub app_url: &'a str,
+    /// Whose account it is about, where the link is a genuine one.
+    pub username: Option<&'a str>,
+    /// The address that it is about, after its label, where there is one and the link is genuine.
+    pub email: Option<(&'static str, &'a str)>,
+    /// What it says once all is done.
+    pub done: &'static str,
+    /// The form that does it.
+    pub form: LinkForm<'a>,
+}
+
+/// The form of a page that a mailed link opens.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkForm<'a> {
+    /// The last segment of its own path.
+    pub action: &'static str,
+    /// The link's token.
+    pub token: &'a str,
+    /// The password that it asks for, if any.
+    pub password: Option<PasswordField<'a>>,
+    /// What the button says.
+    pub button: &'static str,
+    /// What is said below.
+    pub hint: &'static str,
+}
+
+/// A field for a password.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordField<'a> {
+    /// What it is called.
+    pub label: &'static str,
+    /// Which password it asks for.
+    pub hint: &'a str,
+    /// HTML's `autocomplete`: `current-password` or `new-password`.
+    pub autocomplete: &'static str,
+}
+
+/// What all pages of mailed links say alike.
+#[derive(Debug)]
+pub struct LinkWords {
+    account: &'static str,
+    to_app: &'static str,
+    /// Something is down.
+    pub try_later: &'static str,
+    /// The form came from another page.
+    pub refused: &'static str,
+}
+
+const LINK_EN: LinkWords = LinkWords {
+    account: "For the account",
+    to_app: "Go to the app",
+    try_later: "That did not work just now. Wait a moment and press the button again.",
+    refused: "This request did not come from our page. Open the link in the mail again.",
+};
+
+const LINK_KO: LinkWords = LinkWords {
+    account: "계정",
+    to_app: "앱으로 이동",
+    try_later: "지금은 처리할 수 없습니다. 잠시 기다린 뒤 버튼을 다시 누르세요.",
+    refused: "이 요청은 우리 페이지에서 오지 않았습니다. 메일의 링크를 다시 여세요.",
+};
+
+impl LinkWords {
+    /// In a language.
+    pub const fn of(locale: Locale) -> &'static Self {
+        match locale {
+            Locale::En => &LINK_EN,
+            Locale::Ko => &LINK_KO,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "link.html")]
+struct LinkBody<'a> {
+    words: &'static LinkWords,
+    page: &'a LinkPage<'a>,
+    is_done: bool,
+    has_form: bool,
+    alert: Option<Alert>,
+}
+
+/// A page that a mailed link opens, as HTML.
+pub fn render_link(page: &LinkPage<'_>, state: LinkState<Alert>) -> String {
+    let is_done = matches!(state, LinkState::Done);
+    let alert = match state {
+        LinkState::Problem(alert) => Some(alert),
+        LinkState::Asking | LinkState::Done => None,
+    };
+    let has_form = !is_done && !alert.is_some_and(|alert| alert.is_final);
+    let body = LinkBody { words: LinkWords::of(page.locale), page, is_done, has_form, alert };
+    render(page.locale, page.title, page.service_name, &body)
 }
 
 /// The answer that shows a page. Its form may lead on to the app, since browsers apply `form-action` to redirects too.
