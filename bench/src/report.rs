@@ -7,14 +7,18 @@ use crate::Figures;
 
 /// The functions that hash a password in each invocation.
 const HASHING: [&str; 2] = ["login", "signup"];
-/// Milliseconds of CPU of a cold start, beside the hash, within which a function is fast enough (decision 0017).
+/// Milliseconds of CPU of a cold start, beside the hash, within which a function is fast enough (decision 0017), where C takes
+/// [`C_THERE`]: machines differ by a factor of two, and C with them.
 const FAST_ENOUGH: f64 = 5.0;
+/// Milliseconds of CPU of C's cold start on the machine that the 5 ms were set on.
+const C_THERE: f64 = 2.8;
 /// How many times as long the same work takes to start in other languages, at least.
 const INTERPRETED: [(&str, f64); 2] = [("Node.js", 30.0), ("Python", 50.0)];
 /// A run may be so much above what was measured before it counts as worse.
 const TOLERANCE: f64 = 1.2;
 /// What each function measured once AWS was called by the SDK's own clients: cold CPU beside the hash, in starts of C; peak
-/// MiB; MB of its package. Medians of 24 spawns on 2026-11-27.
+/// MiB; MB of its package. Medians of 24 spawns on 2026-11-27; `verify` of 75 on 2026-11-28, as it also tells of the account
+/// and makes the device known since.
 const MEASURED: [(&str, f64, f64, f64); 12] = [
     ("authorizer", 1.16, 8.7, 3.16),
     ("jwks", 1.03, 8.3, 3.16),
@@ -27,7 +31,7 @@ const MEASURED: [(&str, f64, f64, f64); 12] = [
     ("rotate-keys", 0.97, 8.1, 2.89),
     ("sessions", 1.34, 9.2, 3.51),
     ("signup", 1.65, 29.1, 3.80),
-    ("verify", 1.38, 9.8, 3.68),
+    ("verify", 1.67, 9.8, 3.71),
 ];
 /// Likewise: warm CPU of `refresh` in calls of C, and of `login` in hashes of its own.
 const MEASURED_WARM: [(&str, f64); 2] = [("refresh", 2.30), ("login", 1.06)];
@@ -103,7 +107,8 @@ impl Report {
         };
         for (name, cold, memory, zip) in MEASURED {
             let function = self.get(name);
-            at_most(format!("{name}: cold CPU ms beside its hash"), without_hash(&function), FAST_ENOUGH);
+            let there = without_hash(&function) / sdk.cold_cpu * C_THERE;
+            at_most(format!("{name}: cold CPU ms beside its hash, where C takes {C_THERE}"), there, FAST_ENOUGH);
             at_most(format!("{name}: cold CPU / C"), without_hash(&function) / sdk.cold_cpu, cold * TOLERANCE);
             at_most(format!("{name}: peak MiB"), function.memory, memory * TOLERANCE);
             let package = function.zip.unwrap_or_default() * 1024.0 / 1e6;
