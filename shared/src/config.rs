@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::account::ReservedUsernames;
 use crate::http::origin::{ApiUrl, Origin};
+use crate::limits::{FailureLimit, Limit, MailLimit, Rule};
 use crate::mail::Sender;
 use crate::session::{KindLifetimes, Lifetimes};
 use crate::token::SigningAlgorithm;
@@ -174,6 +175,27 @@ impl Environment {
     /// `NEW_DEVICE_NOTICE`: whether the owner is told of a sign-in on a device not seen before.
     pub fn new_device_notice(&self) -> Result<bool, ConfigError> {
         self.parsed("NEW_DEVICE_NOTICE", |text| text.parse().ok())
+    }
+
+    /// The variable that the rule names: how often within its window; 0 for no limit.
+    pub fn limit(&self, rule: &'static Rule) -> Result<Limit, ConfigError> {
+        Ok(Limit::new(rule, self.limit_number(rule.parameter)?))
+    }
+
+    /// `PASSWORD_FAILURES_AT_ONCE`, `PASSWORD_FAILURES`: wrong passwords in a row for one identifier.
+    pub fn failure_limit(&self) -> Result<FailureLimit, ConfigError> {
+        let at_once = self.limit_number("PASSWORD_FAILURES_AT_ONCE")?;
+        Ok(FailureLimit::new(at_once, self.limit_number("PASSWORD_FAILURES")?))
+    }
+
+    /// `ADDRESS_MAILS_HOURLY`, `ADDRESS_MAILS_DAILY`: mails of one kind that strangers can cause to one address.
+    pub fn mail_limit(&self, rule: &'static Rule) -> Result<MailLimit, ConfigError> {
+        let hourly = self.limit_number("ADDRESS_MAILS_HOURLY")?;
+        Ok(MailLimit::new(rule, hourly, self.limit_number(rule.parameter)?))
+    }
+
+    fn limit_number(&self, name: &str) -> Result<u32, ConfigError> {
+        self.parsed(name, |text| text.parse().ok().filter(|most| *most < 1_000_000))
     }
 
     /// `LOG_CLIENT_ADDRESS`: whether log lines hold the source address and the user agent of their request.

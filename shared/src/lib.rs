@@ -12,6 +12,7 @@ pub mod config;
 pub mod device;
 pub mod function;
 pub mod http;
+pub mod limits;
 pub mod locale;
 pub mod mail;
 pub mod outbox;

@@ -121,6 +121,11 @@ pub enum SecurityEvent {
     },
     /// A mailed code or link, or the password beside a link, was wrong, old or spent.
     VerificationFailed,
+    /// Something was tried too often, and refused unseen.
+    RateLimited {
+        /// By which rule ([`crate::limits`]).
+        scope: &'static str,
+    },
     /// A page made a request that may not.
     OriginRejected,
     /// A token names a key of ours and was not made with it.
@@ -170,6 +175,7 @@ impl SecurityEvent {
             Self::SignInFailed { .. } => "sign_in_failed",
             Self::PasswordReset { .. } => "password_reset",
             Self::VerificationFailed => "verification_failed",
+            Self::RateLimited { .. } => "rate_limited",
             Self::OriginRejected => "origin_rejected",
             Self::TokenForged { .. } => "token_forged",
         }
@@ -191,6 +197,7 @@ impl SecurityEvent {
             | Self::SignInFailed { .. }
             | Self::PasswordReset { .. }
             | Self::VerificationFailed
+            | Self::RateLimited { .. }
             | Self::OriginRejected => (None, None, None),
         };
         let (user_id, method) = match self {
@@ -198,6 +205,10 @@ impl SecurityEvent {
             Self::PasswordReset { user_id } => (Some(user_id), None),
             Self::SignedIn { session, method, .. } => (Some(session.user_id), Some(method)),
             _ => (session.map(|session| session.user_id), None),
+        };
+        let limit = match self {
+            Self::RateLimited { scope } => Some(scope),
+            _ => None,
         };
         macro_rules! write_line {
             ($level:ident) => {
@@ -208,6 +219,7 @@ impl SecurityEvent {
                     session_kind = kind.map(Kind::as_str),
                     credential = credential.map(Credential::as_str),
                     method = method.map(SignInMethod::as_str),
+                    limit,
                 )
             };
         }

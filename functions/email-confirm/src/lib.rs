@@ -17,7 +17,10 @@
 //! `token_invalid`, `token_expired`, `token_reused`, `session_ended`, `csrf_rejected`, `unavailable`; for the form they come
 //! as a page.
 //!
-//! Round trips: 3; 12 WRU (1 more by code, as a guess is spent first), 3 RRU (2 by code). The page: 2; 2 RRU.
+//! Wrong codes are counted by change and by session, so that no session has more guesses than one change has.
+//!
+//! Round trips: 3; 12 WRU, 3 RRU. By code: 4; 15 WRU, as a guess is spent first, of change and session, 2 RRU. The page: 2;
+//! 2 RRU.
 
 pub mod page;
 
@@ -29,11 +32,12 @@ use shared::http::caller::Caller;
 use shared::http::json::BodyError;
 use shared::http::renewal::Renewer;
 use shared::http::{csrf, empty, header, page as pages};
+use shared::limits::{self, Counter, Limit};
 use shared::locale::Locale;
 use shared::mail::Letter;
 use shared::outbox::{EventType, OutboxItem, QueuedMail};
 use shared::prelude::*;
-use shared::store::EmailChanged;
+use shared::store::{EmailChanged, is_within};
 use shared::telemetry::SecurityEvent;
 use shared::token::KeyRing;
 use url::Url;
@@ -52,6 +56,7 @@ pub struct Deps {
     renewer: Renewer,
     app_url: Url,
     service_name: String,
+    session_codes: Limit,
     clock: Clock,
 }
 
@@ -61,10 +66,11 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let deps = Deps {
         store: platform.store(),
         public_keys: platform.keys(&[KeyUse::Public]),
-        keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Outbox])?,
+        keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Outbox, KeyUse::Limit])?,
         renewer: Renewer::new(platform)?,
         app_url: environment.app_url()?,
         service_name: environment.service_name()?,
+        session_codes: environment.limit(&limits::SESSION_CODES)?,
         clock: platform.clock.clone(),
     };
     platform.endpoint(deps, handle)
@@ -228,9 +234,13 @@ async fn confirm(deps: &Deps, body: EmailConfirmRequest, inbound: &Inbound) -> R
     let now = deps.clock.now();
     let caller = deps.renewer.authenticate(inbound, &deps.public_keys, &deps.store, now).await?;
 
+    let session_id = caller.session.id.to_string();
+    let limit_key = deps.keys.limit_key(now).await?;
+    let codes = deps.session_codes.of(limit_key.mac("session", &[session_id.as_bytes()]), now);
     let proved = match (code, token, change_id) {
         (Some(code), None, Some(change_id)) => {
-            prove_by_code(deps, &change_id, &code, now).await.map(|change| (change, Proof::Code))
+            let proved = prove_by_code(deps, &change_id, &code, codes.as_ref(), now).await;
+            proved.map(|change| (change, Proof::Code))
         }
         (None, Some(token), None) => match change_of_token(deps, &token, now).await? {
             Some(change) => Ok((change, Proof::Link)),
@@ -239,7 +249,9 @@ async fn confirm(deps: &Deps, body: EmailConfirmRequest, inbound: &Inbound) -> R
         _ => return Err(EmailConfirmError::Proof.into()),
     };
     let (change, proof) = proved.inspect_err(log_failure)?;
-    let changed = change_address(deps, &caller, &change, proof, inbound, now).await;
+    let was_guess = codes.as_ref().filter(|_| proof == Proof::Code);
+    let change_address = change_address(deps, &caller, &change, proof, inbound, now);
+    let (changed, ()) = deps.store.both(change_address, deps.store.give_back(was_guess)).await;
     // A right guess is not spent, so that the same request may be repeated. The transaction gives it back with its own
     // writes.
     if proof == Proof::Code && !matches!(changed, Ok(Changed::Now)) {
@@ -254,12 +266,21 @@ fn log_failure(problem: &Problem) {
     }
 }
 
-/// The mail's code was read. The guess is spent before it is compared.
-async fn prove_by_code(deps: &Deps, change_id: &str, code: &str, now: Timestamp) -> Result<EmailChange, Problem> {
+/// The mail's code was read. The guess is spent before it is compared, first of the session's.
+async fn prove_by_code(
+    deps: &Deps,
+    change_id: &str,
+    code: &str,
+    codes: Option<&Counter>,
+    now: Timestamp,
+) -> Result<EmailChange, Problem> {
     let change_id = ProofSecret::parse(change_id).ok_or(EmailConfirmError::Invalid)?;
     let code = VerificationCode::parse(code).ok_or(EmailConfirmError::Invalid)?;
     let key = deps.keys.mac_key_with_id(change_id.key_id, now).await?.ok_or(EmailConfirmError::Invalid)?;
     let own = change_id.id_mac(Purpose::Change, &key);
+    if !is_within(deps.store.count(codes, now).await)? {
+        return Err(EmailConfirmError::Invalid.into());
+    }
     let change = deps.store.spend_change_code_attempt(change_id.proof_id, own, now).await?;
     Ok(change.filter(|change| change.proof.has_code(&code, &key)).ok_or(EmailConfirmError::Invalid)?)
 }

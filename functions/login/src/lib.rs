@@ -4,25 +4,32 @@
 //! `device` in an app's answer). The owner is told of a device that was not known (`NewDeviceNotice`). The session that the request came with is ended, and so is the oldest of the user's
 //! that is one too many (`MaxSessions`).
 //!
-//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_credentials`, `csrf_rejected`,
-//! `unavailable`.
+//! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_credentials`, `rate_limited`,
+//! `csrf_rejected`, `unavailable`.
 //!
 //! A user of any status but `enabled` gets the answer of a wrong password: why nobody is signed in is told by mail alone.
 //! A user that there is not costs the same time and the same round trips as a wrong password.
 //!
-//! Round trips: 3; 1 WRU, 3 RRU (1 more for each further 4 KB of sessions, some eight; a session that is ended with it
-//! adds 3 WRU, and so does the notice of a new device).
+//! Each guess is counted before it is compared ([`shared::limits`]): those of strangers under the name or address, anyone's or
+//! nobody's, and under their source; those of a device that the account knows under the device alone, so that nobody keeps
+//! the owner out. A locked name or address is refused from the look-up, with the right password too: no write, no hash. What
+//! was counted is forgotten once the password was right.
+//!
+//! Round trips: 3 (1 more where a device is no longer known); 3 WRU (2 more from a stranger that is not on this machine),
+//! 4 RRU (1 more for each further 4 KB of sessions, some eight; a session that is ended with it adds 3 WRU, and so does the
+//! notice of a new device). Locked: 1; 2 RRU.
 
-use shared::account::{CandidatePassword, Password, PasswordHash, Status, User};
+use shared::account::{CandidatePassword, Password, PasswordHash, Status, User, UserId};
 use shared::http::session_response::Issuer;
+use shared::limits::{self, Counter, FailureLimit, Failures, Limit};
 use shared::mail::Letter;
 use shared::outbox::{OutboxItem, QueuedMail};
 use shared::password_hasher::{PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::{AuthenticationMethods, Client, Kind, Session, evicted};
-use shared::store::{Account, Identifier};
+use shared::store::{Account, ChargedGuess, Identifier, LimitError, Lookup};
 use shared::telemetry::{SecurityEvent, SignInMethod};
-use shared::token::{DeviceTokens, KeyRing};
+use shared::token::{DeviceToken, DeviceTokens, KeyRing, Mac};
 
 /// What a login needs.
 pub struct Deps {
@@ -30,6 +37,9 @@ pub struct Deps {
     hasher: PasswordHasher,
     issuer: Issuer,
     keys: Arc<KeyRing>,
+    failures: FailureLimit,
+    device_failures: Limit,
+    source_failures: Limit,
     max_sessions: usize,
     new_device_notice: bool,
     clock: Clock,
@@ -37,14 +47,18 @@ pub struct Deps {
 
 /// The function, ready to answer.
 pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
-    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing, KeyUse::Device])?;
+    let environment = &platform.environment;
+    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing, KeyUse::Device, KeyUse::Limit])?;
     let deps = Deps {
         store: platform.store(),
         hasher: platform.hasher(),
         issuer: platform.issuer(&keys)?,
         keys,
-        max_sessions: platform.environment.max_sessions()?,
-        new_device_notice: platform.environment.new_device_notice()?,
+        failures: environment.failure_limit()?,
+        device_failures: environment.limit(&limits::DEVICE_PASSWORDS)?,
+        source_failures: environment.limit(&limits::SOURCE_FAILURES)?,
+        max_sessions: environment.max_sessions()?,
+        new_device_notice: environment.new_device_notice()?,
         clock: platform.clock.clone(),
     };
     platform.endpoint(deps, handle)
@@ -101,24 +115,150 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     let password = password.to_compare().ok_or(LoginError::InvalidCredentials)?;
     let now = deps.clock.now();
 
-    let Account { user, password_hash, sessions, devices } = deps.store.find_account(&identifier).await?;
+    let key = deps.keys.limit_key(now).await?;
+    let subject = identifier.subject(&key);
+    let Lookup { user_id, failures } = deps.store.look_up(&identifier, subject).await?;
+    let held = device.as_deref().or(inbound.device_cookie.as_deref()).map(DeviceTokens::parse).unwrap_or_default();
+    let device = match user_id {
+        Some(user_id) => deps.keys.device_of(&held, user_id, now).await?,
+        None => None,
+    };
+    let source = deps.source_failures.of_source(inbound.source, &key, now);
+    let stranger = Stranger { subject, failures, source };
+    let device = device.map(|token| Device { counter: deps.device_failures.of_device(&token, &key, now), token });
+    let (account, guess) = count(&deps, user_id, stranger, device, now).await?;
+
+    let Account { user, password_hash, sessions } = account;
     let user = verify(&deps, user, password, password_hash).await?;
     let (kind, methods) = (Kind::chosen(client, remember), AuthenticationMethods::PASSWORD);
     let session = Session::start(&user, kind, methods, &inbound.device, deps.issuer.lifetimes(), now);
     let mut replaced = deps.issuer.sessions(&inbound, now).await?;
     replaced.extend(evicted(&user, sessions, &replaced, deps.max_sessions, now));
 
-    let held = device.as_deref().or(inbound.device_cookie.as_deref()).map(DeviceTokens::parse).unwrap_or_default();
-    let known = deps.keys.known_device(&held, user.id, devices, now).await?;
-    let notice = (known.is_none() && deps.new_device_notice).then(|| new_device(&user, &inbound, now));
-    let device = match known {
-        Some(device) => device,
-        None => deps.keys.issue_device(user.id, devices, now).await?,
-    };
-    deps.store.create_session(&session, &replaced, notice.as_slice()).await?;
+    let notice = (!guess.is_known() && deps.new_device_notice).then(|| new_device(&user, &inbound, now));
+    let created = deps.store.create_session(&session, &replaced, notice.as_slice());
+    let (created, ()) = deps.store.both(created, guess.forget(&deps.store)).await;
+    created?;
 
     SecurityEvent::signed_in(&session, SignInMethod::Password).log();
+    let device = match guess {
+        Guess::Known(device) => device.token,
+        Guess::Stranger(..) => deps.keys.issue_device(user.id, user.devices, now).await?,
+    };
     Ok(deps.issuer.sign_in_response(StatusCode::OK, &user, &session, device, &inbound, now).await?)
+}
+
+/// Whoever guesses on a device that the account does not know.
+struct Stranger {
+    subject: Mac,
+    /// The wrong passwords of the identifier so far.
+    failures: Option<Failures>,
+    source: Option<Counter>,
+}
+
+/// A device with a genuine token of the account.
+struct Device {
+    token: DeviceToken,
+    counter: Option<Counter>,
+}
+
+/// A guess that was counted.
+enum Guess {
+    /// By a device that is known to the account.
+    Known(Device),
+    /// By whoever else.
+    Stranger(Stranger, Option<ChargedGuess>),
+}
+
+impl Guess {
+    const fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
+    /// Forgets what was counted, as the guess was right: all wrong ones of a stranger's identifier, and only the device's own
+    /// of a known device.
+    async fn forget(&self, store: &Store) {
+        match self {
+            Self::Known(device) => store.forget(device.counter.as_ref()).await,
+            Self::Stranger(stranger, charged) => {
+                let forgotten = async {
+                    if charged.is_some() {
+                        store.forget_failures(stranger.subject).await;
+                    }
+                };
+                store.both(forgotten, store.give_back(stranger.source.as_ref())).await;
+            }
+        }
+    }
+}
+
+/// Counts a guess beside reading the account. A device counts by itself while the account knows it and it has guesses of its
+/// own left; else it is a stranger.
+async fn count(
+    deps: &Deps,
+    user_id: Option<UserId>,
+    stranger: Stranger,
+    device: Option<Device>,
+    now: Timestamp,
+) -> Result<(Account, Guess), Problem> {
+    let find = deps.store.find_account(user_id);
+    let Some(device) = device else {
+        // A locked identifier is refused from what was read.
+        deps.failures.check(stranger.failures, now)?;
+        let (account, charged) = deps.store.both(find, stranger.charge(deps, now)).await;
+        return match (account, charged?) {
+            (Ok(account), charged) => Ok((account, Guess::Stranger(stranger, charged))),
+            (Err(error), charged) => {
+                stranger.take_back(deps, charged).await;
+                Err(error.into())
+            }
+        };
+    };
+    let (account, counted) = deps.store.both(find, deps.store.count(device.counter.as_ref(), now)).await;
+    let account = match account {
+        Ok(account) => account,
+        Err(error) => {
+            if counted.is_ok() {
+                deps.store.give_back(device.counter.as_ref()).await;
+            }
+            return Err(error.into());
+        }
+    };
+    match counted {
+        Ok(()) if account.user.as_ref().is_some_and(|user| device.token.is_of(user.devices)) => {
+            return Ok((account, Guess::Known(device)));
+        }
+        Ok(()) | Err(LimitError::TooMany(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    deps.failures.check(stranger.failures, now)?;
+    let charged = stranger.charge(deps, now).await?;
+    Ok((account, Guess::Stranger(stranger, charged)))
+}
+
+impl Stranger {
+    /// Counts a guess under identifier and source. Where one refuses, the other is as before.
+    async fn charge(&self, deps: &Deps, now: Timestamp) -> Result<Option<ChargedGuess>, LimitError> {
+        let charge = deps.store.charge_failure(self.subject, deps.failures, self.failures, now);
+        match deps.store.both(charge, deps.store.count(self.source.as_ref(), now)).await {
+            (Ok(charged), Ok(())) => Ok(charged),
+            (Ok(charged), Err(error)) => {
+                deps.store.take_back_guess(self.subject, charged).await;
+                Err(error)
+            }
+            (Err(error), Ok(())) => {
+                deps.store.give_back(self.source.as_ref()).await;
+                Err(error)
+            }
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    /// Takes back a guess that could not be compared.
+    async fn take_back(&self, deps: &Deps, charged: Option<ChargedGuess>) {
+        deps.store.take_back_guess(self.subject, charged).await;
+        deps.store.give_back(self.source.as_ref()).await;
+    }
 }
 
 /// The notice of a sign-in on a device that this account was not seen on before.

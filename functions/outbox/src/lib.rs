@@ -8,6 +8,8 @@
 //!   is left alone: then the item says nothing more.
 //! - A mail whose proof is no longer current is left out, and so is one to an address that sent mail back not long ago. A
 //!   code that has ended is left out of its mail.
+//! - Of the mails that tell an address that it has no account so many go out in an hour (`StrangerMailRate`); what is beyond
+//!   that is left out, and rings: strangers are not to make SES suspend the sender.
 //! - What fails is left for `sweep`, with growing pauses. A mail or event that still fails after a day is given up: marked
 //!   dead, and logged as an error, which rings. A deletion is never given up.
 //! - An item that cannot be read is given up at once. No item keeps another one waiting.
@@ -25,14 +27,15 @@ use serde::{Deserialize, Serialize};
 use shared::account::{Status, UserId};
 use shared::clock::{Clock, Timestamp};
 use shared::config::ConfigError;
-use shared::mail::{Letterhead, MailError, Mailer};
+use shared::limits::{self, Limit};
+use shared::mail::{Letter, Letterhead, MailError, Mailer};
 use shared::outbox::{
     Content, Deletion, MailedSecrets, OutboxRef, PublishError, Publisher, QueuedMail, QueuedProof, SECOND_PASS,
     pause_after,
 };
 use shared::runtime::Platform;
-use shared::store::{Lease, Leased, Store, StoreError};
-use shared::token::{KeyError, KeyRing, KeyUse};
+use shared::store::{Lease, Leased, Store, StoreError, is_within};
+use shared::token::{KeyError, KeyRing, KeyUse, Mac};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
@@ -42,6 +45,7 @@ pub struct Deps {
     keys: Arc<KeyRing>,
     mailer: Mailer,
     publisher: Publisher,
+    stranger_mails: Limit,
     service_name: String,
     app_url: String,
     clock: Clock,
@@ -56,6 +60,7 @@ impl Deps {
             keys: platform.keys(&[KeyUse::Outbox]),
             mailer: platform.mailer()?,
             publisher: platform.publisher()?,
+            stranger_mails: environment.limit(&limits::STRANGER_MAILS)?,
             service_name: environment.service_name()?,
             app_url: environment.app_url()?.into(),
             clock: platform.clock.clone(),
@@ -258,7 +263,16 @@ async fn send(deps: &Deps, mail: &QueuedMail, now: Timestamp) -> Result<(), Deli
     };
     let secrets = secrets.as_ref().map(|(secrets, api_url)| (secrets, *api_url));
     let head = Letterhead { service: &deps.service_name, app_url: &deps.app_url };
-    Ok(deps.mailer.send(&mail.to, mail.render(head, secrets)).await?)
+    // All of them are one subject.
+    let counter = deps.stranger_mails.of(Mac::from_bytes([0; 32]), now).filter(|_| mail.letter == Letter::NoAccount);
+    if !is_within(deps.store.count(counter.as_ref(), now).await)? {
+        return Ok(());
+    }
+    let sent = deps.mailer.send(&mail.to, mail.render(head, secrets)).await;
+    if sent.is_err() {
+        deps.store.give_back(counter.as_ref()).await;
+    }
+    Ok(sent?)
 }
 
 /// The secrets of a mail.

@@ -14,13 +14,19 @@
 //! within 10 minutes, 10 times at most, gets the same answer, as the first may have been lost: the password is compared with
 //! the one that this reset set, whatever the account's is by then.
 //!
-//! Success: `204`; for the page's form `303` to `AppUrl`. The cookie `reset` is removed if it is of this reset.
+//! Whoever has read the account's mail is no stranger to it: the answer hands out what this device is known by from now on,
+//! and the wrong passwords that were counted for name and address are forgotten. So an owner gets in, however busy somebody
+//! is who guesses.
+//!
+//! Success: `204` with the cookie `device`, or `200 {device}` for an app; for the page's form `303` to `AppUrl`. The cookie
+//! `reset` is removed if it is of this reset.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `weak_password`, `invalid_verification` (also where
-//! the account has another address, epoch or status than when the mail was sent), `csrf_rejected`, `unavailable`; for the
-//! form they come as a page.
+//! the account has another address, epoch or status than when the mail was sent), `rate_limited` (too many wrong codes and
+//! passwords from one source), `csrf_rejected`, `unavailable`; for the form they come as a page.
 //!
-//! Round trips: 3; 6 WRU (1 more by code, as a guess is spent first), 2 RRU (1 by code). The page: 2; 2 RRU.
+//! Round trips: 3; 10 WRU (1 more by code, as a guess is spent first; 2 more for what is counted of its source), 2 RRU (1 by
+//! code). The page: 2; 2 RRU.
 
 pub mod page;
 
@@ -31,16 +37,18 @@ use shared::account::{
 use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
 use shared::http::json::BodyError;
+use shared::http::session_response::remember_device;
 use shared::http::{csrf, empty, header, page as pages};
+use shared::limits::{self, Counter, Limit};
 use shared::locale::Locale;
 use shared::mail::Letter;
 use shared::outbox::{EventType, OutboxItem, QueuedMail};
 use shared::password_hasher::{PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::Client;
-use shared::store::ResetRefusal;
+use shared::store::{Identifier, NewPassword, ResetRefusal};
 use shared::telemetry::SecurityEvent;
-use shared::token::KeyRing;
+use shared::token::{DeviceEpoch, DeviceToken, KeyRing, MacKey};
 use url::Url;
 
 use page::{Page, PageProblem, PageState};
@@ -54,6 +62,7 @@ pub struct Deps {
     app_url: Url,
     service_name: String,
     password_min_length: usize,
+    source_failures: Limit,
     clock: Clock,
 }
 
@@ -62,12 +71,13 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let environment = &platform.environment;
     let deps = Deps {
         store: platform.store(),
-        keys: platform.keys(&[KeyUse::Mac]),
+        keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Device, KeyUse::Limit])?,
         hasher: platform.hasher(),
         api: environment.api()?,
         app_url: environment.app_url()?,
         service_name: environment.service_name()?,
         password_min_length: environment.password_min_length()?,
+        source_failures: environment.limit(&limits::SOURCE_FAILURES)?,
         clock: platform.clock.clone(),
     };
     platform.endpoint(deps, handle)
@@ -88,9 +98,17 @@ pub struct ResetRequest {
     /// The new password.
     #[cfg_attr(feature = "openapi", schema(example = "correct horse battery"))]
     password: CandidatePassword,
-    #[serde(default, rename = "client")]
+    #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(nullable))]
-    _client: Client,
+    client: Client,
+}
+
+/// What an app is answered.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ResetResponse {
+    /// What the app sends along when it signs in, so that this device is known. A browser has it in its cookie.
+    device: String,
 }
 
 /// Why no password was set.
@@ -125,8 +143,16 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     if pages::is_form(&request) {
         return submit(&deps, &request, &inbound).await;
     }
-    let id = reset(&deps, json::parse(&request)?, &inbound).await?;
-    Ok(without_cookie(&deps, &inbound, id, empty(StatusCode::NO_CONTENT)))
+    let body: ResetRequest = json::parse(&request)?;
+    let client = body.client;
+    let done = reset(&deps, body, &inbound).await?;
+    Ok(match client {
+        Client::App => {
+            let answer = json::response(StatusCode::OK, &ResetResponse { device: done.device.expose() });
+            without_cookie(&deps, &inbound, done.id, answer)
+        }
+        Client::Browser => for_browser(&deps, &inbound, done, empty(StatusCode::NO_CONTENT)),
+    })
 }
 
 async fn show(deps: &Deps, request: &Request) -> Result<Response, Problem> {
@@ -149,7 +175,7 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
         Err(ResetError::ForeignForm.into())
     };
     match outcome {
-        Ok(id) => Ok(without_cookie(deps, inbound, id, pages::see_app(&deps.app_url))),
+        Ok(done) => Ok(for_browser(deps, inbound, done, pages::see_app(&deps.app_url))),
         Err(problem) => {
             // If it cannot be read now, the page goes without it.
             let found = find_by_link(deps, &token).await.unwrap_or_default();
@@ -162,7 +188,7 @@ async fn submit(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
 fn parse_form(request: &Request) -> Result<ResetRequest, BodyError> {
     let [token, password] = pages::parse_form(request, ["token", "password"])?;
     let password = CandidatePassword::new(password.unwrap_or_default());
-    Ok(ResetRequest { token, code: None, reset_id: None, password, _client: Client::Browser })
+    Ok(ResetRequest { token, code: None, reset_id: None, password, client: Client::Browser })
 }
 
 /// The reset of a link that still holds, and the account; a completed one without.
@@ -190,7 +216,7 @@ const fn page_problem(problem: &Problem) -> PageProblem {
     match problem.code() {
         Code::WeakPassword => PageProblem::WeakPassword,
         Code::CsrfRejected => PageProblem::Refused,
-        Code::Unavailable | Code::Internal => PageProblem::TryLater,
+        Code::Unavailable | Code::Internal | Code::RateLimited => PageProblem::TryLater,
         _ => PageProblem::InvalidLink,
     }
 }
@@ -219,6 +245,12 @@ fn page(
     pages::response(html, &deps.app_url)
 }
 
+/// The answer to a browser, with what it is known by from now on.
+fn for_browser(deps: &Deps, inbound: &Inbound, done: Done, mut response: Response) -> Response {
+    remember_device(&deps.api, inbound, done.device, &mut response);
+    without_cookie(deps, inbound, done.id, response)
+}
+
 /// The answer, with which a browser forgets the reset that it asked for, if it was this one.
 fn without_cookie(deps: &Deps, inbound: &Inbound, id: ProofId, mut response: Response) -> Response {
     let cookie = inbound.reset_cookie.as_deref().and_then(ProofSecret::parse);
@@ -228,29 +260,42 @@ fn without_cookie(deps: &Deps, inbound: &Inbound, id: ProofId, mut response: Res
     response
 }
 
-/// Sets a new password; names the reset that it was by.
-async fn reset(deps: &Deps, body: ResetRequest, inbound: &Inbound) -> Result<ProofId, Problem> {
+/// A reset that is completed.
+struct Done {
+    id: ProofId,
+    device: DeviceToken,
+}
+
+/// Sets a new password.
+async fn reset(deps: &Deps, body: ResetRequest, inbound: &Inbound) -> Result<Done, Problem> {
     let ResetRequest { token, code, reset_id, password, .. } = body;
     let now = deps.clock.now();
     let reset_id = reset_id.as_deref().or(inbound.reset_cookie.as_deref());
     password.check(deps.password_min_length, &deps.service_name)?;
 
+    let limit_key = deps.keys.limit_key(now).await?;
+    let source = deps.source_failures.of_source(inbound.source, &limit_key, now);
     let proved = match (code, token, reset_id) {
         (Some(code), None, Some(reset_id)) => {
-            prove_by_code(deps, reset_id, &code, now).await.map(|reset| (reset, Proof::Code))
+            let proved = prove_by_code(deps, reset_id, &code, source.as_ref(), now).await;
+            proved.map(|reset| (reset, Proof::Code))
         }
         (None, Some(token), _) => prove_by_token(deps, &token, now).await.map(|reset| (reset, Proof::Link)),
         _ => return Err(ResetError::Proof.into()),
     };
     let (reset, proof) = proved.inspect_err(log_failure)?;
-    let set = set_password(deps, &reset, proof, &password, inbound, now).await;
+    let set = set_password(deps, &reset, proof, &password, inbound, &limit_key, now);
+    let was_guess = source.as_ref().filter(|_| proof == Proof::Code);
+    let (set, ()) = deps.store.both(set, deps.store.give_back(was_guess)).await;
     // A right guess is not spent, so that the same request may be repeated. The transaction gives it back with its own
     // writes.
-    if proof == Proof::Code && !matches!(set, Ok(Set::Now)) {
+    if proof == Proof::Code && !matches!(set, Ok(Set::Now(_))) {
         deps.store.restore_reset_code_attempt(reset.proof.id).await?;
     }
-    set.inspect_err(log_failure)?;
-    Ok(reset.proof.id)
+    let (Set::Now(devices) | Set::Before(devices)) = set.inspect_err(log_failure)?;
+    let subject = reset.subject.as_ref().ok_or(ResetError::Invalid)?;
+    let device = deps.keys.issue_device(subject.user_id, devices, now).await?;
+    Ok(Done { id: reset.proof.id, device })
 }
 
 fn log_failure(problem: &Problem) {
@@ -259,13 +304,27 @@ fn log_failure(problem: &Problem) {
     }
 }
 
-/// The mail's code was read, by the device that asked. The guess is spent before it is compared.
-async fn prove_by_code(deps: &Deps, reset_id: &str, code: &str, now: Timestamp) -> Result<PasswordReset, Problem> {
+/// The mail's code was read, by the device that asked. The guess is spent before it is compared, and counted under its source.
+async fn prove_by_code(
+    deps: &Deps,
+    reset_id: &str,
+    code: &str,
+    source: Option<&Counter>,
+    now: Timestamp,
+) -> Result<PasswordReset, Problem> {
     let reset_id = ProofSecret::parse(reset_id).ok_or(ResetError::Invalid)?;
     let code = VerificationCode::parse(code).ok_or(ResetError::Invalid)?;
     let key = deps.keys.mac_key_with_id(reset_id.key_id, now).await?.ok_or(ResetError::Invalid)?;
     let own = reset_id.id_mac(Purpose::Reset, &key);
-    let reset = deps.store.spend_reset_code_attempt(reset_id.proof_id, own, now).await?;
+    let spend = deps.store.spend_reset_code_attempt(reset_id.proof_id, own, now);
+    let (reset, counted) = deps.store.both(spend, deps.store.count(source, now)).await;
+    let reset = reset?;
+    if let Err(error) = counted {
+        if reset.is_some() {
+            deps.store.restore_reset_code_attempt(reset_id.proof_id).await?;
+        }
+        return Err(error.into());
+    }
     Ok(reset.filter(|reset| reset.proof.has_code(&code, &key)).ok_or(ResetError::Invalid)?)
 }
 
@@ -277,12 +336,12 @@ async fn prove_by_token(deps: &Deps, token: &str, now: Timestamp) -> Result<Pass
     Ok(reset.filter(|reset| reset.proof.has_token(&token, &key)).ok_or(ResetError::Invalid)?)
 }
 
-/// When a password was set.
+/// When a password was set, and how often the account had made its devices unknown then.
 enum Set {
     /// By this request.
-    Now,
+    Now(DeviceEpoch),
     /// By an earlier one, which this one repeats.
-    Before,
+    Before(DeviceEpoch),
 }
 
 async fn set_password(
@@ -291,6 +350,7 @@ async fn set_password(
     proof: Proof,
     password: &CandidatePassword,
     inbound: &Inbound,
+    limit_key: &MacKey,
     now: Timestamp,
 ) -> Result<Set, Problem> {
     if let Some(completion) = &reset.completion {
@@ -303,10 +363,14 @@ async fn set_password(
     let letter = Letter::PasswordWasReset { username: user.username.as_str().to_owned() };
     let notice = QueuedMail::new(user.email.clone(), user.locale, letter, now).from_device(&inbound.device);
     let outbox = OutboxItem::mail(notice, now).with_event(EventType::PasswordChanged, user.id);
-    match deps.store.reset_password(reset.proof.id, subject, &hash, proof, &[outbox], now).await {
+    let devices = user.devices.next();
+    let identifiers = [Identifier::Email(user.email.clone()), Identifier::Username(user.username.clone())];
+    let failures = identifiers.map(|identifier| identifier.subject(limit_key));
+    let change = NewPassword { hash: &hash, proof, devices, failures };
+    match deps.store.reset_password(reset.proof.id, subject, &change, &[outbox], now).await {
         Ok(()) => {
             SecurityEvent::PasswordReset { user_id: user.id }.log();
-            Ok(Set::Now)
+            Ok(Set::Now(devices))
         }
         // The same request was sent twice at once.
         Err(ResetRefusal::AlreadyCompleted(completion)) => {
@@ -333,7 +397,7 @@ async fn repeat(
     }
     let password = password.to_compare().ok_or(WeakPassword::TooLong)?;
     match deps.hasher.verify(password, Some(completion.password_hash.clone())).await? {
-        (Verdict::Right { .. }, _) => Ok(Set::Before),
+        (Verdict::Right { .. }, _) => Ok(Set::Before(completion.devices)),
         (Verdict::Wrong, _) => Err(ResetError::Invalid.into()),
     }
 }

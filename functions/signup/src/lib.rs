@@ -5,18 +5,20 @@
 //! says so, and the sign-up never verifies.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
-//! `invalid_email`, `weak_password`, `username_taken` (names are public), `csrf_rejected`, `unavailable`.
+//! `invalid_email`, `weak_password`, `username_taken` (names are public), `rate_limited` (too many from one source),
+//! `csrf_rejected`, `unavailable`.
 //!
 //! `POST /signup/resend` — mails a new code and link; the old ones die. Guesses of the code are not refilled.
 //!
 //! Success: `202`, also for a `signup_id` that there is not, with the same calls and writes.
 //!
-//! No answer waits for a mail: that lies in the outbox, with what it tells of.
+//! No answer waits for a mail: that lies in the outbox, with what it tells of. Sign-ups and resends cause so many mails to one
+//! address; what is beyond that is answered alike, and not mailed.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `rate_limited` (within 60 s of the last mail,
-//! or after 5), `csrf_rejected`, `unavailable`.
+//! after 5, or too many from one source), `csrf_rejected`, `unavailable`.
 //!
-//! Round trips: 2; 4 WRU, 2 RRU. A resend: 2; 4 WRU, 1 RRU.
+//! Round trips: 2; 5 WRU, 2 RRU. A resend: 3; 5 WRU, 1 RRU. Each 1 WRU more for what is counted of its source.
 
 use shared::account::{
     CandidatePassword, EmailAddress, LINK_LIFETIME, LinkAndCode, MailedProof, PendingSignup, ProofId, ProofSecret,
@@ -25,13 +27,14 @@ use shared::account::{
 use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
 use shared::http::header;
+use shared::limits::{self, Limit, MailLimit};
 use shared::locale::Locale;
 use shared::mail::Letter;
 use shared::outbox::{OutboxItem, QueuedMail};
 use shared::password_hasher::PasswordHasher;
 use shared::prelude::*;
 use shared::session::Client;
-use shared::store::Resend;
+use shared::store::{Resend, is_within};
 use shared::token::{KeyRing, MacKey};
 
 /// What a sign-up needs.
@@ -43,6 +46,9 @@ pub struct Deps {
     service_name: String,
     reserved_usernames: ReservedUsernames,
     password_min_length: usize,
+    source_signups: Limit,
+    source_resends: Limit,
+    mails: MailLimit,
     clock: Clock,
 }
 
@@ -51,12 +57,15 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let environment = &platform.environment;
     let deps = Deps {
         store: platform.store(),
-        keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Outbox])?,
+        keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Outbox, KeyUse::Limit])?,
         hasher: platform.hasher(),
         api: environment.api()?,
         service_name: environment.service_name()?,
         reserved_usernames: environment.reserved_usernames()?,
         password_min_length: environment.password_min_length()?,
+        source_signups: environment.limit(&limits::SOURCE_SIGNUPS)?,
+        source_resends: environment.limit(&limits::SOURCE_RESENDS)?,
+        mails: environment.mail_limit(&limits::SIGNUP_MAILS)?,
         clock: platform.clock.clone(),
     };
     platform.endpoint(deps, handle)
@@ -160,16 +169,38 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 
-    let taken = deps.store.find_taken(&email, &username, now).await?;
-    if taken.username {
-        return Err(SignupError::UsernameTaken.into());
-    }
+    let limit_key = deps.keys.limit_key(now).await?;
+    let source = deps.source_signups.of_source(inbound.source, &limit_key, now);
+    let mails = deps.mails.of_address(&email, &limit_key, now);
+    let count = deps.store.both(deps.store.count(source.as_ref(), now), deps.store.count(mails.as_ref(), now));
+    let (taken, (from_source, to_address)) =
+        deps.store.both(deps.store.find_taken(&email, &username, now), count).await;
+    let admitted = match (from_source, taken) {
+        (Err(error), _) => Err(error.into()),
+        (Ok(()), Err(error)) => Err(error.into()),
+        (Ok(()), Ok(taken)) if taken.username => Err(SignupError::UsernameTaken.into()),
+        (Ok(()), Ok(taken)) => Ok(taken),
+    };
+    let taken = match admitted {
+        Ok(taken) => taken,
+        Err(problem) => {
+            // No mail comes of it.
+            deps.store.give_back(mails.as_ref().filter(|_| to_address.is_ok())).await;
+            return Err(problem);
+        }
+    };
+    let may_mail = is_within(to_address)?;
     // A taken address costs the same work from here on: nobody learns of it but whoever reads the mail.
     let password_hash = deps.hasher.hash(password).await?;
     let key = deps.keys.mac_key(now).await?;
-    let (pending, signup_id, secrets) =
+    let (mut pending, signup_id, secrets) =
         PendingSignup::start(email, username, password_hash, locale, taken.email, &key, now);
-    let mail = mail(deps, &pending, &pending.proof, &secrets, inbound, now).await?;
+    let mail = if may_mail {
+        mail(deps, &pending, &pending.proof, &secrets, inbound, now).await?
+    } else {
+        pending.proof = pending.proof.without_mail();
+        OutboxItem::nothing(now)
+    };
     deps.store.create_signup(&pending, &[mail]).await?;
 
     let signup_id = signup_id.expose();
@@ -188,12 +219,27 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let signup_id = signup_id.or(inbound.signup_cookie.clone()).ok_or(SignupError::NoSignupId)?;
     let now = deps.clock.now();
 
-    let resent = match find_own(deps, &signup_id, now).await? {
-        Some((pending, key)) => {
+    let limit_key = deps.keys.limit_key(now).await?;
+    let source = deps.source_resends.of_source(inbound.source, &limit_key, now);
+    let (own, counted) = deps.store.both(find_own(deps, &signup_id, now), deps.store.count(source.as_ref(), now)).await;
+    counted?;
+    let own = own?;
+    // What is asked for of a sign-up that there is not is counted as well.
+    let mails = match &own {
+        Some((pending, _)) => deps.mails.of_address(&pending.email, &limit_key, now),
+        None => deps.mails.of(limit_key.mac("signup", &[signup_id.as_bytes()]), now),
+    };
+    let counted = deps.store.count(mails.as_ref(), now).await;
+    let was_counted = counted.is_ok();
+    let may_mail = is_within(counted)?;
+    let resent = match own {
+        Some((pending, key)) if may_mail => {
             let (renewed, secrets) = pending.proof.renewed(&key, now);
             let mail = mail(deps, &pending, &renewed, &secrets, inbound, now).await?;
             deps.store.renew_signup(&renewed, &[mail], now).await?
         }
+        // The link and the code that were mailed last stay.
+        Some((pending, _)) => deps.store.renew_signup(&pending.proof, &[OutboxItem::nothing(now)], now).await?,
         None => Resend::Unknown,
     };
     let resent = if resent == Resend::Unknown {
@@ -203,6 +249,7 @@ async fn resend(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
         resent
     };
     if let Resend::NotYet(seconds) = resent {
+        deps.store.give_back(mails.as_ref().filter(|_| was_counted)).await;
         return Err(SignupError::NotYet(seconds).into());
     }
     Ok(json::response(StatusCode::ACCEPTED, &ResendResponse { expires_in: LINK_LIFETIME }))

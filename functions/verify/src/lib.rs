@@ -14,8 +14,8 @@
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
 //! `weak_password` (it would be the other name), `invalid_verification`, `confirmation_required` (a token alone),
-//! `invalid_credentials` (a token with another password), `email_taken`, `username_taken`, `csrf_rejected`,
-//! `unavailable`; for the form they come as a page.
+//! `invalid_credentials` (a token with another password), `email_taken`, `username_taken`, `rate_limited` (too many wrong
+//! codes and passwords from one source), `csrf_rejected`, `unavailable`; for the form they come as a page.
 //!
 //! Round trips: 2; 12 WRU (13 by code, as a guess is spent first), 1 RRU. The page: 1; 1 RRU. Another name may cost two
 //! hashes.
@@ -25,18 +25,19 @@ pub mod page;
 use lambda_http::Body;
 use lambda_http::http::header::CONTENT_TYPE;
 use shared::account::{
-    CandidatePassword, Completion, Epoch, Password, PendingSignup, Proof, ProofSecret, Purpose, ReservedUsernames,
-    Status, User, UserId, Username, VerificationCode, WeakPassword,
+    CandidatePassword, Completion, Epoch, Guess, Password, PendingSignup, Proof, ProofSecret, Purpose,
+    ReservedUsernames, Status, User, UserId, Username, VerificationCode, WeakPassword,
 };
 use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
 use shared::http::{csrf, header, page as pages};
+use shared::limits::{self, Counter, Limit};
 use shared::locale::Locale;
 use shared::outbox::{EventType, OutboxItem};
 use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::{AuthenticationMethod, AuthenticationMethods, Client, Generation, Kind, Session, SessionRef};
-use shared::store::{AccountError, NewAccount};
+use shared::store::{AccountError, NewAccount, StoreError};
 use shared::telemetry::{SecurityEvent, SignInMethod};
 use shared::token::{DeviceEpoch, KeyRing};
 use url::Url;
@@ -52,13 +53,14 @@ pub struct Deps {
     app_url: Url,
     service_name: String,
     reserved_usernames: ReservedUsernames,
+    source_failures: Limit,
     clock: Clock,
 }
 
 /// The function, ready to answer.
 pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let environment = &platform.environment;
-    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing, KeyUse::Device])?;
+    let keys = platform.signing_keys(&[KeyUse::Mac, KeyUse::Signing, KeyUse::Device, KeyUse::Limit])?;
     let deps = Deps {
         store: platform.store(),
         hasher: platform.hasher(),
@@ -67,6 +69,7 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
         app_url: environment.app_url()?,
         service_name: environment.service_name()?,
         reserved_usernames: environment.reserved_usernames()?,
+        source_failures: environment.limit(&limits::SOURCE_FAILURES)?,
         clock: platform.clock.clone(),
     };
     platform.endpoint(deps, handle)
@@ -211,7 +214,7 @@ const fn page_problem(problem: &Problem) -> PageProblem {
         Code::EmailTaken => PageProblem::EmailTaken,
         Code::UsernameTaken => PageProblem::UsernameTaken,
         Code::CsrfRejected => PageProblem::Refused,
-        Code::Unavailable | Code::Internal => PageProblem::TryLater,
+        Code::Unavailable | Code::Internal | Code::RateLimited => PageProblem::TryLater,
         _ => PageProblem::InvalidLink,
     }
 }
@@ -253,11 +256,18 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
     let now = deps.clock.now();
     let signup_id = signup_id.as_deref().or(inbound.signup_cookie.as_deref());
 
+    let limit_key = deps.keys.limit_key(now).await?;
+    let source = deps.source_failures.of_source(inbound.source, &limit_key, now);
+    let source = source.as_ref();
+
     let proved = match (code, token, signup_id) {
         (Some(code), None, Some(signup_id)) => {
-            prove_by_code(deps, signup_id, &code, now).await.map(|pending| (pending, Proof::Code))
+            prove_by_code(deps, signup_id, &code, source, now).await.map(|pending| (pending, Proof::Code))
         }
-        (None, Some(token), signup_id) => prove_by_token(deps, &token, signup_id, password.as_ref(), now).await,
+        (None, Some(token), signup_id) => {
+            let proof = LinkProof { token: &token, signup_id, password: password.as_ref() };
+            prove_by_token(deps, proof, source, now).await
+        }
         _ => return Err(VerifyError::Proof.into()),
     };
     let (pending, proof) = proved.inspect_err(|problem| {
@@ -276,10 +286,13 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         }
         return Err(WeakPassword::Guessable.into());
     }
-    let created = match pending.completion.clone() {
-        Some(completion) => Err(AccountError::AlreadyCompleted(completion)),
-        None => create_account(deps, &pending, username, kind, inbound, proof, now).await,
+    let create = async {
+        match pending.completion.clone() {
+            Some(completion) => Err(AccountError::AlreadyCompleted(completion)),
+            None => create_account(deps, &pending, username, kind, inbound, proof, now).await,
+        }
     };
+    let (created, ()) = deps.store.both(create, deps.store.give_back(source.filter(|_| proof.guess().is_some()))).await;
     // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
     // back with its other writes.
     if let (Some(guess), Err(_)) = (proof.guess(), &created) {
@@ -301,31 +314,65 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
             deps.store.delete_session(other).await?;
         }
     }
-    let device = deps.keys.issue_device(user.id, DeviceEpoch::default(), now).await?;
+    let device = deps.keys.issue_device(user.id, user.devices, now).await?;
     Ok(deps.issuer.sign_in_response(status, &user, &session, device, inbound, now).await?)
 }
 
-/// The mail's code was read, by the device that signed up. The guess is spent before it is compared.
-async fn prove_by_code(deps: &Deps, signup_id: &str, code: &str, now: Timestamp) -> Result<PendingSignup, Problem> {
+/// The mail's code was read, by the device that signed up. The guess is spent before it is compared, and counted under its
+/// source.
+async fn prove_by_code(
+    deps: &Deps,
+    signup_id: &str,
+    code: &str,
+    source: Option<&Counter>,
+    now: Timestamp,
+) -> Result<PendingSignup, Problem> {
     let signup_id = ProofSecret::parse(signup_id).ok_or(VerifyError::Invalid)?;
     let code = VerificationCode::parse(code).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(signup_id.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let own = signup_id.id_mac(Purpose::Signup, &key);
-    let pending = deps.store.spend_signup_code_attempt(signup_id.proof_id, own, now).await?;
-    let pending = pending.ok_or(VerifyError::Invalid)?;
+    let spend = deps.store.spend_signup_code_attempt(signup_id.proof_id, own, now);
+    let pending = spend_counted(deps, spend, source, Guess::Code, now).await?.ok_or(VerifyError::Invalid)?;
     let right = pending.proof.has_code(&code, &key);
     if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid.into()) }
+}
+
+/// Spends a guess of a sign-up and counts it under its source. Where that has had too many the guess is given back.
+async fn spend_counted(
+    deps: &Deps,
+    spend: impl Future<Output = Result<Option<PendingSignup>, StoreError>>,
+    source: Option<&Counter>,
+    guess: Guess,
+    now: Timestamp,
+) -> Result<Option<PendingSignup>, Problem> {
+    let (pending, counted) = deps.store.both(spend, deps.store.count(source, now)).await;
+    match (pending?, counted) {
+        (pending, Ok(())) => Ok(pending),
+        (pending, Err(error)) => {
+            if let Some(pending) = pending {
+                deps.store.restore_signup_attempt(pending.proof.id, guess).await?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// What comes with a link.
+struct LinkProof<'a> {
+    token: &'a str,
+    signup_id: Option<&'a str>,
+    password: Option<&'a CandidatePassword>,
 }
 
 /// The mail's link was opened: by the device that signed up, or by someone who knows the password chosen there. A guess
 /// of that is spent before it is compared.
 async fn prove_by_token(
     deps: &Deps,
-    token: &str,
-    signup_id: Option<&str>,
-    password: Option<&CandidatePassword>,
+    proof: LinkProof<'_>,
+    source: Option<&Counter>,
     now: Timestamp,
 ) -> Result<(PendingSignup, Proof), Problem> {
+    let LinkProof { token, signup_id, password } = proof;
     let token = ProofSecret::parse(token).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(token.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let signup_id = signup_id
@@ -343,7 +390,8 @@ async fn prove_by_token(
     let password = password.ok_or(VerifyError::ConfirmationRequired)?;
     let password = password.to_compare().ok_or(VerifyError::WrongPassword)?;
     let own = token.token_mac(Purpose::Signup, &key);
-    let pending = deps.store.spend_password_attempt(token.proof_id, own, now).await?;
+    let spend = deps.store.spend_password_attempt(token.proof_id, own, now);
+    let pending = spend_counted(deps, spend, source, Guess::Password, now).await?;
     let pending = pending.filter(|pending| !pending.decoy).ok_or(VerifyError::Invalid)?;
     match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {
         (Verdict::Right { .. }, _) => Ok((pending, Proof::LinkAndPassword)),
@@ -388,6 +436,7 @@ async fn create_account(
         epoch: Epoch::FIRST,
         locale: pending.locale,
         created_at: now,
+        devices: DeviceEpoch::default(),
         undos: Vec::new(),
     };
     let session = Session::start(&user, kind, methods(proof), &inbound.device, deps.issuer.lifetimes(), now);

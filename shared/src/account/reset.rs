@@ -2,6 +2,7 @@
 
 use super::{MailedProof, PasswordHash, Proof, ProofSubject, REPEAT_WINDOW};
 use crate::clock::Timestamp;
+use crate::token::DeviceEpoch;
 
 /// How often the request that completed a reset is answered again.
 pub const RESET_REPEATS: u32 = 10;
@@ -26,6 +27,8 @@ pub struct ResetCompletion {
     pub password_hash: PasswordHash,
     /// When.
     pub at: Timestamp,
+    /// How often the account had made its devices unknown then, this time too.
+    pub devices: DeviceEpoch,
 }
 
 impl ResetCompletion {

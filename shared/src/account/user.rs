@@ -3,6 +3,7 @@
 use super::{EmailAddress, UserId, Username, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
+use crate::token::DeviceEpoch;
 
 /// Counts the times that all of a user's sessions were ended at once. A session of an older epoch is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +103,8 @@ pub struct User {
     pub locale: Locale,
     /// When the address was verified.
     pub created_at: Timestamp,
+    /// How often it has made its devices unknown.
+    pub devices: DeviceEpoch,
     /// The changes of address that may be taken back, lapsed ones too as long as nobody has removed them.
     pub undos: Vec<Undo>,
 }
@@ -141,6 +144,7 @@ mod tests {
             epoch: Epoch::FIRST,
             locale: Locale::En,
             created_at: Timestamp::from_unix(0),
+            devices: DeviceEpoch::default(),
             undos: vec![undo(300), undo(200)],
         };
         let open = |now| user.undo_open_until(Timestamp::from_unix(now)).map(Timestamp::unix);

@@ -1,11 +1,13 @@
 //! What a request brings to show who it is from.
 
-use lambda_http::Request;
 use lambda_http::http::{HeaderMap, HeaderValue};
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
 
 use super::cookies::{self, CookieKind};
 use super::json::MAX_BODY;
 use super::origin::ApiUrl;
+use super::source::Source;
 use super::{Code, Problem};
 use crate::clock::Timestamp;
 use crate::config::Api;
@@ -35,6 +37,8 @@ pub struct Inbound {
     pub body_length: usize,
     /// Whether a browser sent it on behalf of a page of another site: a link that was followed, for instance.
     pub is_cross_site: bool,
+    /// Where it comes from.
+    pub source: Source,
 }
 
 impl Inbound {
@@ -43,7 +47,12 @@ impl Inbound {
         let api_url = ApiUrl::of_request(api.url.as_ref(), request)
             .ok_or_else(|| Problem::new(Code::Internal).caused_by("the event names no domain"))?;
         let body: &[u8] = request.body();
-        Ok(Self { body_length: body.len(), ..Self::new(api_url, request.headers()) })
+        let source_ip = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+            _ => None,
+        };
+        let source = Source::of_gateway(source_ip);
+        Ok(Self { body_length: body.len(), source, ..Self::new(api_url, request.headers()) })
     }
 
     /// Reads the credentials of a request to `api_url` with these headers.
@@ -60,6 +69,7 @@ impl Inbound {
             device: String::from_utf8_lossy(bytes("user-agent")).into_owned(),
             body_length: std::str::from_utf8(bytes("content-length")).ok().and_then(|n| n.parse().ok()).unwrap_or(0),
             is_cross_site: bytes("sec-fetch-site") == b"cross-site",
+            source: Source::of_gateway(None),
             api_url,
         }
     }

@@ -6,6 +6,7 @@
 //! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
 //! - [`reauthentication`]: the password of who is signed in, asked again;
 //! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
+//! - [`source`]: where a request comes from, as limits count it;
 //! - [`page`]: what a mailed link opens; [`session_response`]: what a sign-in answers; [`renewal`]: what keeps a browser session alive.
 
 pub mod caller;
@@ -21,6 +22,7 @@ pub mod reauthentication;
 pub mod renewal;
 pub mod session_layer;
 pub mod session_response;
+pub mod source;
 
 pub use problem::{Code, Problem};
 pub use session_layer::SessionLayer;

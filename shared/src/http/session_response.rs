@@ -140,9 +140,7 @@ impl Issuer {
             return self.respond(status, user, session, Some(device.expose()), inbound, now).await;
         }
         let mut response = self.session_response(status, user, session, inbound, now).await?;
-        let held = inbound.device_cookie.as_deref().map(DeviceTokens::parse).unwrap_or_default();
-        let cookies = Cookies::new(&self.api, &inbound.api_url);
-        cookies.set(&mut response, CookieKind::Device, &held.with(device).expose(), DEVICE_COOKIE_LIFETIME);
+        remember_device(&self.api, inbound, device, &mut response);
         Ok(response)
     }
 
@@ -209,6 +207,13 @@ impl Issuer {
         let name_lives = if session.kind == Kind::Remembered { idle_left(session, now) } else { expires_in };
         cookies.set(response, CookieKind::Username, user.username.as_str(), name_lives);
     }
+}
+
+/// Has a browser keep what an account knows it by, beside what it holds of other people's.
+pub fn remember_device(api: &Api, inbound: &Inbound, device: DeviceToken, response: &mut Response) {
+    let held = inbound.device_cookie.as_deref().map(DeviceTokens::parse).unwrap_or_default();
+    let cookies = Cookies::new(api, &inbound.api_url);
+    cookies.set(response, CookieKind::Device, &held.with(device).expose(), DEVICE_COOKIE_LIFETIME);
 }
 
 /// Seconds until a session ends if it is not used.

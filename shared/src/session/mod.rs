@@ -200,6 +200,7 @@ mod tests {
             epoch: Epoch::FIRST,
             locale: Locale::En,
             created_at: Timestamp::from_unix(0),
+            devices: crate::token::DeviceEpoch::default(),
             undos: Vec::new(),
         };
         let at = |seconds: u64| Timestamp::from_unix(1_000_000 + seconds);

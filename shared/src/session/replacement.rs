@@ -82,6 +82,7 @@ mod tests {
             epoch: Epoch::FIRST,
             locale: Locale::En,
             created_at: START,
+            devices: crate::token::DeviceEpoch::default(),
             undos: Vec::new(),
         }
     }

@@ -20,6 +20,8 @@ const MAC: &str = "MAC";
 const MAC_TIMES: &str = "MAC#TIMES";
 const DEVICE: &str = "DEVICE";
 const DEVICE_TIMES: &str = "DEVICE#TIMES";
+const LIMIT: &str = "LIMIT";
+const LIMIT_TIMES: &str = "LIMIT#TIMES";
 const OUTBOX: &str = "OUTBOX";
 const OUTBOX_TIMES: &str = "OUTBOX#TIMES";
 const PRIVATE: &str = "SIGNING#PRIVATE";
@@ -32,6 +34,8 @@ pub struct Rings {
     pub macs: Vec<Slotted<MacKey>>,
     /// All keys of device tokens.
     pub devices: Vec<Slotted<MacKey>>,
+    /// All keys of what is counted.
+    pub limits: Vec<Slotted<MacKey>>,
     /// All keys of the outbox.
     pub outbox: Vec<Slotted<SealingKey>>,
     /// All private halves of signing keys.
@@ -45,6 +49,7 @@ pub struct Rings {
 pub struct KeyTimes {
     macs: Vec<Slotted<()>>,
     devices: Vec<Slotted<()>>,
+    limits: Vec<Slotted<()>>,
     outbox: Vec<Slotted<()>>,
     /// Of each signing key, with its algorithm.
     pub signing: Vec<Slotted<SigningAlgorithm>>,
@@ -56,6 +61,7 @@ impl KeyTimes {
         match ring {
             SecretRing::Mac => &self.macs,
             SecretRing::Device => &self.devices,
+            SecretRing::Limit => &self.limits,
             SecretRing::Outbox => &self.outbox,
         }
     }
@@ -66,6 +72,7 @@ const fn partitions(ring: SecretRing) -> [&'static str; 2] {
     match ring {
         SecretRing::Mac => [MAC_TIMES, MAC],
         SecretRing::Device => [DEVICE_TIMES, DEVICE],
+        SecretRing::Limit => [LIMIT_TIMES, LIMIT],
         SecretRing::Outbox => [OUTBOX_TIMES, OUTBOX],
     }
 }
@@ -76,6 +83,7 @@ impl Store {
         let partitions = uses.iter().map(|usage| match usage {
             KeyUse::Mac => MAC,
             KeyUse::Device => DEVICE,
+            KeyUse::Limit => LIMIT,
             KeyUse::Outbox => OUTBOX,
             KeyUse::Signing => PRIVATE,
             KeyUse::Public => PUBLIC,
@@ -89,6 +97,10 @@ impl Store {
                 }
                 DEVICE => {
                     rings.devices =
+                        slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
+                }
+                LIMIT => {
+                    rings.limits =
                         slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
                 }
                 OUTBOX => {
@@ -105,10 +117,13 @@ impl Store {
     /// When each key is for use, in one round trip that reads no secret.
     pub async fn find_key_times(&self) -> Result<KeyTimes, StoreError> {
         let mut times = KeyTimes::default();
-        for item in self.find_ring_items([MAC_TIMES, DEVICE_TIMES, OUTBOX_TIMES, PUBLIC].into_iter()).await? {
+        for item in
+            self.find_ring_items([MAC_TIMES, DEVICE_TIMES, LIMIT_TIMES, OUTBOX_TIMES, PUBLIC].into_iter()).await?
+        {
             match item.text("pk")? {
                 MAC_TIMES => times.macs = slots(item, |_| Ok(())),
                 DEVICE_TIMES => times.devices = slots(item, |_| Ok(())),
+                LIMIT_TIMES => times.limits = slots(item, |_| Ok(())),
                 OUTBOX_TIMES => times.outbox = slots(item, |_| Ok(())),
                 _ => times.signing = slots(item, read_algorithm),
             }

@@ -11,6 +11,7 @@ mod account;
 mod emails;
 mod item;
 mod keys;
+mod limits;
 mod outbox;
 mod proofs;
 mod replacements;
@@ -22,10 +23,11 @@ mod users;
 pub use account::UserChange;
 pub use emails::EmailChanged;
 pub use keys::{KeyTimes, Rings};
+pub use limits::{ChargedGuess, LimitError, Lookup, is_within};
 pub use outbox::{Lease, Leased, Waiting};
 pub use proofs::partition_of;
 pub use replacements::{Charged, PasswordChange, ReplaceError};
-pub use resets::ResetRefusal;
+pub use resets::{NewPassword, ResetRefusal};
 pub use sessions::Rotation;
 pub use signups::{AccountError, NewAccount, Resend};
 pub use users::{Account, Identifier, Taken, Undeliverable};
@@ -124,11 +126,12 @@ impl Store {
         // Futures of calls are large, and would lie here twice.
         let (first, second) = (Box::pin(first), Box::pin(second));
         async {
-            if self.pairs_run_together.swap(true, Ordering::Relaxed) {
-                tokio::join!(first, second)
-            } else {
-                (first.await, second.await)
+            if self.pairs_run_together.load(Ordering::Relaxed) {
+                return tokio::join!(first, second);
             }
+            let answers = (first.await, second.await);
+            self.pairs_run_together.store(true, Ordering::Relaxed);
+            answers
         }
     }
 

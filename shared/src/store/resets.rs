@@ -12,7 +12,20 @@ use crate::account::{
 };
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
-use crate::token::Mac;
+use crate::token::{DeviceEpoch, Mac};
+
+/// What a reset sets.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPassword<'a> {
+    /// The password's hash.
+    pub hash: &'a PasswordHash,
+    /// What the reset is proved by.
+    pub proof: Proof,
+    /// How often the account has made its devices unknown then.
+    pub devices: DeviceEpoch,
+    /// What the wrong passwords of the account's name and address are counted under.
+    pub failures: [Mac; 2],
+}
 
 /// Why no password was reset.
 #[derive(Debug, thiserror::Error)]
@@ -78,18 +91,18 @@ impl Store {
     }
 
     /// Sets a new password and raises the epoch, so that all sessions, and all other proofs made for the account, are dead, and
-    /// all devices unknown:
-    /// in one transaction with the reset's completion and what is to be told. Whoever had to reset is enabled by it; nobody
-    /// else's status changes. A guess that `proof` was, which was right, is given back.
+    /// all devices unknown, and forgets the wrong passwords of the account's identifiers: in one transaction with the
+    /// reset's completion and what is to be told. Whoever had to reset is enabled by it; nobody else's status changes. A
+    /// guess that was right is given back.
     pub async fn reset_password(
         &self,
         reset: ProofId,
         subject: &ProofSubject,
-        password_hash: &PasswordHash,
-        proof: Proof,
+        change: &NewPassword<'_>,
         outbox: &[OutboxItem],
         now: Timestamp,
     ) -> Result<(), ResetRefusal> {
+        let NewPassword { hash: password_hash, proof, devices, failures } = *change;
         let guess = if proof == Proof::Code { ", code_attempts = code_attempts + :one" } else { "" };
         // The hash of the password is kept no longer than it is compared with; TTL may lag.
         let mut complete = Update::builder()
@@ -97,13 +110,14 @@ impl Store {
             .set_key(Some(Key::proof(Purpose::Reset, reset).to_attributes()))
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(completed)")
             .update_expression(format!(
-                "SET completed = :proof, completed_at = :now, completed_hash = :hash, repeats = :repeats, \
-                 #ttl = :end{guess}"
+                "SET completed = :proof, completed_at = :now, completed_hash = :hash, \
+                 completed_devices = :devices, repeats = :repeats, #ttl = :end{guess}"
             ))
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":proof", string(proof.as_str()))
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":hash", string(password_hash.as_phc()))
+            .expression_attribute_values(":devices", number(devices.number()))
             .expression_attribute_values(":repeats", number(RESET_REPEATS))
             .expression_attribute_values(":end", number(now.plus(REPEAT_WINDOW).unix()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -115,8 +129,7 @@ impl Store {
             .set_key(Some(Key::user(subject.user_id).to_attributes()))
             .condition_expression("epoch = :epoch AND email = :email AND #status IN (:enabled, :reset_required)")
             .update_expression(
-                "SET password_hash = :hash, epoch = epoch + :one, #status = :enabled, \
-                 devices = if_not_exists(devices, :none) + :one",
+                "SET password_hash = :hash, epoch = epoch + :one, #status = :enabled, devices = :devices",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":epoch", number(subject.epoch.number()))
@@ -124,11 +137,13 @@ impl Store {
             .expression_attribute_values(":enabled", string(Status::Enabled.as_str()))
             .expression_attribute_values(":reset_required", string(Status::ResetRequired.as_str()))
             .expression_attribute_values(":hash", string(password_hash.as_phc()))
-            .expression_attribute_values(":none", number(0_u32))
+            .expression_attribute_values(":devices", number(devices.number()))
             .expression_attribute_values(":one", number(1_u32));
         let updates = [complete.build().map_err(StoreError::from)?, change.build().map_err(StoreError::from)?];
         let updates = updates.map(|update| TransactWriteItem::builder().update(update).build());
-        let items = [updates.to_vec(), self.outbox_puts(outbox)?].concat();
+        let forgotten = failures.map(|subject| self.forgetting(subject));
+        let forgotten = forgotten.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let items = [updates.to_vec(), self.outbox_puts(outbox)?, forgotten].concat();
         let Err(error) = self.client.transact_write_items().set_transact_items(Some(items)).send().await else {
             return Ok(());
         };
@@ -184,5 +199,6 @@ fn completion(item: &Item) -> Result<Option<ResetCompletion>, StoreError> {
         proof: item.parsed("completed", Proof::parse)?,
         password_hash: PasswordHash::from_phc(item.text("completed_hash")?.to_owned()),
         at: item.time("completed_at")?,
+        devices: DeviceEpoch::from_number(item.number("completed_devices")?),
     }))
 }

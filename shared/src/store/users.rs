@@ -12,8 +12,8 @@ use crate::session::{Session, SessionRef};
 use crate::token::DeviceEpoch;
 
 /// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
-const WITHOUT_PASSWORD: [&str; 9] =
-    ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at", "undos"];
+const WITHOUT_PASSWORD: [&str; 10] =
+    ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at", "undos", "devices"];
 /// What a session has beside these.
 const OF_SESSIONS: [&str; 13] = [
     "kind",
@@ -38,23 +38,34 @@ pub enum Identifier {
     Email(EmailAddress),
     /// By name.
     Username(Username),
-    /// By something that is nobody's: looked up all the same, so that it costs what a wrong password costs.
-    Nobody,
+    /// By something that can be nobody's, in lower case: looked up all the same, so that it costs what a wrong password
+    /// costs.
+    Nobody(String),
 }
 
 impl Identifier {
     /// What a request names: either a name or an address; `None` for both and neither. What cannot be a name or an
     /// address is nobody's.
     pub fn given(username: Option<&str>, email: Option<&str>) -> Option<Self> {
+        let nobody = |text: &str| Self::Nobody(text.trim().to_lowercase());
         match (username, email) {
-            (Some(username), None) => Some(Username::parse(username).map_or(Self::Nobody, Self::Username)),
-            (None, Some(email)) => Some(EmailAddress::parse(email).map_or(Self::Nobody, Self::Email)),
+            (Some(text), None) => Some(Username::parse(text).map_or_else(|_| nobody(text), Self::Username)),
+            (None, Some(text)) => Some(EmailAddress::parse(text).map_or_else(|_| nobody(text), Self::Email)),
             _ => None,
+        }
+    }
+
+    /// The key of the item that names its owner.
+    pub(super) fn key(&self) -> Key {
+        match self {
+            Self::Email(email) => Key::email(email),
+            Self::Username(username) => Key::username(username),
+            Self::Nobody(_) => Key::nobody(),
         }
     }
 }
 
-/// What belongs to an identifier; nothing where it is nobody's.
+/// What belongs to a user; nothing where there is none.
 #[derive(Debug, Default)]
 pub struct Account {
     /// The user.
@@ -63,8 +74,6 @@ pub struct Account {
     pub password_hash: Option<PasswordHash>,
     /// The user's sessions, ended ones too as long as TTL has not deleted them.
     pub sessions: Vec<Session>,
-    /// How often the account has made its devices unknown.
-    pub devices: DeviceEpoch,
 }
 
 /// Which of an address and a name that somebody wants have an owner.
@@ -168,19 +177,13 @@ impl Store {
 
     /// The user who owns an address or a name.
     pub async fn find_user_id(&self, identifier: &Identifier) -> Result<Option<UserId>, StoreError> {
-        let key = match identifier {
-            Identifier::Email(email) => Key::email(email),
-            Identifier::Username(username) => Key::username(username),
-            Identifier::Nobody => Key::nobody(),
-        };
-        let item = self.get(&key, None).await?.filter(has_owner);
+        let item = self.get(&identifier.key(), None).await?.filter(has_owner);
         item.map(|item| item.parsed("user_id", UserId::parse)).transpose()
     }
 
-    /// The user who owns an address or a name, with password and sessions, in two round trips whether or not there is
-    /// one.
-    pub async fn find_account(&self, identifier: &Identifier) -> Result<Account, StoreError> {
-        let user_id = self.find_user_id(identifier).await?.unwrap_or_else(UserId::random);
+    /// A user with password and sessions. Nobody is looked for as somebody is.
+    pub async fn find_account(&self, user_id: Option<UserId>) -> Result<Account, StoreError> {
+        let user_id = user_id.unwrap_or_else(UserId::random);
         let key = Key::user(user_id);
         let (found, sessions) = self.both(self.get(&key, None), self.find_sessions(user_id)).await;
         let Some(item) = found? else { return Ok(Account { sessions: sessions?, ..Account::default() }) };
@@ -188,7 +191,6 @@ impl Store {
             user: Some(from_item(&item)?),
             password_hash: Some(PasswordHash::from_phc(item.text("password_hash")?.to_owned())),
             sessions: sessions?,
-            devices: DeviceEpoch::from_number(item.find_number("devices")?.unwrap_or_default()),
         })
     }
 
@@ -269,7 +271,7 @@ impl Store {
 }
 
 /// Whether the item of an address or a name names an owner: one of an address may be there for its mark alone.
-fn has_owner(item: &Item) -> bool {
+pub(super) fn has_owner(item: &Item) -> bool {
     item.find_text("user_id").is_some()
 }
 
@@ -325,6 +327,7 @@ pub(super) fn from_item(item: &Item) -> Result<User, StoreError> {
         epoch: item.number("epoch").map(Epoch::from_number)?,
         locale: item.parsed("locale", Locale::parse)?,
         created_at: item.time("created_at")?,
+        devices: DeviceEpoch::from_number(item.find_number("devices")?.unwrap_or_default()),
         undos: item.items("undos")?.iter().map(undo_from_item).collect::<Result<_, _>>()?,
     })
 }

@@ -30,6 +30,12 @@ impl DeviceEpoch {
     pub const fn number(self) -> u32 {
         self.0
     }
+
+    /// The one after it, in which no token of this one counts.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// A token, its MAC not verified.
@@ -50,6 +56,16 @@ impl DeviceToken {
     /// Whose device it says that it is of.
     pub fn user_id(&self) -> UserId {
         UserId::from_bytes(self.bytes(8))
+    }
+
+    /// The random identifier of the device.
+    pub fn id(&self) -> [u8; 16] {
+        self.bytes(24)
+    }
+
+    /// Whether it was made since the account has last made its devices unknown.
+    pub fn is_of(&self, epoch: DeviceEpoch) -> bool {
+        u32::from_be_bytes(self.bytes(40)) == epoch.number()
     }
 
     fn issue(key: &MacKey, user_id: UserId, epoch: DeviceEpoch) -> Self {
@@ -118,17 +134,16 @@ impl KeyRing {
         Ok(DeviceToken::issue(&*self.device_key(now).await?, user_id, epoch))
     }
 
-    /// The token by which a device is known to an account; `None` where it is not. What names another account's, or a
-    /// number of before, costs nothing; a key that is not known may cost a look.
-    pub async fn known_device(
+    /// The token that a device was given by an account; `None` where there is none. Whether the account still knows the
+    /// device is for [`DeviceToken::is_of`] to say. What names another account costs nothing; a key that is not known may
+    /// cost a look.
+    pub async fn device_of(
         &self,
         tokens: &DeviceTokens,
         user_id: UserId,
-        epoch: DeviceEpoch,
         now: Timestamp,
     ) -> Result<Option<DeviceToken>, KeyError> {
-        let current = |token: &&DeviceToken| u32::from_be_bytes(token.bytes(40)) == epoch.number();
-        let Some(token) = tokens.of(user_id).filter(current) else { return Ok(None) };
+        let Some(token) = tokens.of(user_id) else { return Ok(None) };
         let key = self.device_key_with_id(MacKeyId::from_bytes(token.bytes(0)), now).await?;
         Ok(key.filter(|key| token.is_genuine(key)).map(|_| token.clone()))
     }

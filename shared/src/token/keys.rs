@@ -306,6 +306,8 @@ pub enum KeyUse {
     Mac,
     /// Which devices are known.
     Device,
+    /// What is counted, in the items of limits.
+    Limit,
     /// What waits in the outbox.
     Outbox,
     /// New access tokens.
@@ -321,13 +323,15 @@ pub enum SecretRing {
     Mac,
     /// Keys of device tokens' MACs.
     Device,
+    /// Keys of MACs of what is counted.
+    Limit,
     /// Keys that seal what waits in the outbox.
     Outbox,
 }
 
 impl SecretRing {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Mac, Self::Device, Self::Outbox];
+    pub const ALL: [Self; 4] = [Self::Mac, Self::Device, Self::Limit, Self::Outbox];
 }
 
 /// What a search for a key brought.
@@ -346,6 +350,7 @@ pub struct KeyRing {
     rotate_keys: Option<Function>,
     macs: Cached<MacKey>,
     devices: Cached<MacKey>,
+    limits: Cached<MacKey>,
     outbox: Cached<SealingKey>,
     signing: Cached<SigningKey>,
     public: Cached<PublicKey>,
@@ -355,9 +360,9 @@ impl KeyRing {
     /// A ring that has loaded nothing yet, signs with `algorithm`, if it signs at all, and has `rotate_keys` make the first
     /// keys.
     pub fn new(store: Arc<Store>, algorithm: Option<SigningAlgorithm>, rotate_keys: Option<Function>) -> Self {
-        let (macs, devices, outbox) = (Cached::empty(), Cached::empty(), Cached::empty());
-        let (signing, public) = (Cached::empty(), Cached::empty());
-        Self { store, algorithm, rotate_keys, macs, devices, outbox, signing, public }
+        let (macs, devices, limits) = (Cached::empty(), Cached::empty(), Cached::empty());
+        let (outbox, signing, public) = (Cached::empty(), Cached::empty(), Cached::empty());
+        Self { store, algorithm, rotate_keys, macs, devices, limits, outbox, signing, public }
     }
 
     /// Loads the keys of these uses, before anybody asks for them, in one round trip.
@@ -368,6 +373,9 @@ impl KeyRing {
         }
         if uses.contains(&KeyUse::Device) {
             self.devices.put(rings.devices, now);
+        }
+        if uses.contains(&KeyUse::Limit) {
+            self.limits.put(rings.limits, now);
         }
         if uses.contains(&KeyUse::Outbox) {
             self.outbox.put(rings.outbox, now);
@@ -398,6 +406,11 @@ impl KeyRing {
         now: Timestamp,
     ) -> Result<Option<Arc<MacKey>>, KeyError> {
         Ok(self.secret_with_id(&self.devices, KeyUse::Device, |key| key.id() == id, now).await?.key)
+    }
+
+    /// The key of MACs of what is counted now. What was counted under the one before it counts no more.
+    pub async fn limit_key(&self, now: Timestamp) -> Result<Arc<MacKey>, KeyError> {
+        self.newest_secret(&self.limits, KeyUse::Limit, now).await
     }
 
     /// The key that seals what goes into the outbox.

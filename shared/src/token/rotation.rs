@@ -16,7 +16,7 @@ use crate::session::Lifetimes;
 /// Seconds between a key's publication and its first signature. Our own verifiers look every five minutes, and so do
 /// clients of the key set; API Gateway's JWT authorizer keeps a key set for two hours.
 pub const PUBLISHED_AHEAD: u64 = 3 * 3600;
-/// Seconds that keys of device tokens stay after others have followed: a year.
+/// Seconds that keys of device tokens and of limits stay after others have followed: a year.
 const DEVICE_KEYS_KEPT: u64 = 365 * 86_400;
 /// Seconds that a key stays beyond the life of what it made, for a deployment that shortened that life meanwhile.
 const KEPT_LONGER: u64 = 86_400;
@@ -136,7 +136,7 @@ impl KeyRing {
             let kept = match ring {
                 // A refresh token is of no use once its session has ended in any case; until then it may tell of a theft.
                 SecretRing::Mac => lifetimes.app.absolute.max(UNDO_LIFETIME),
-                SecretRing::Device => DEVICE_KEYS_KEPT,
+                SecretRing::Device | SecretRing::Limit => DEVICE_KEYS_KEPT,
                 SecretRing::Outbox => MAX_DELAY,
             };
             let secrets = plan(times.secrets(ring), |()| true, *rotation, kept, at_once, now);
