@@ -1,7 +1,9 @@
 //! What the functions act on: the local stack's database and mailbox behind TLS, people with sessions, and events.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -181,7 +183,7 @@ impl Fixture {
             .expect("a code")
     }
 
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let answer = self.http.post(format!("{}{path}", self.stack.url())).json(&body).send().await.expect("an answer");
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         answer.json().await.expect("JSON")
@@ -201,11 +203,15 @@ pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
 }
 
-/// An event of `events/`, with another body, header or path.
+/// An event of `events/`, with another body, header or path. Each comes from another source, so that none has too many.
 pub(crate) fn event(file: &str, change: impl FnOnce(&mut Value)) -> Value {
+    static SOURCES: AtomicU32 = AtomicU32::new(0x0b00_0000);
     let path = workspace().join("events").join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut event = serde_json::from_str(&text).expect("JSON");
+    let mut event: Value = serde_json::from_str(&text).expect("JSON");
+    if let Some(source) = event.pointer_mut("/requestContext/http/sourceIp") {
+        *source = json!(Ipv4Addr::from_bits(SOURCES.fetch_add(1, Ordering::Relaxed)).to_string());
+    }
     change(&mut event);
     event
 }

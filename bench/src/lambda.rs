@@ -129,7 +129,7 @@ impl Running {
 }
 
 #[expect(clippy::disallowed_methods, reason = "measuring is what this crate is for")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -5,12 +5,14 @@
 //! each time, as each meets the caches that the one before has left, and from a new copy each round: what is compared are
 //! medians of one run, and ratios of them. CPU time is read from the process's own clock at the moment it asks the
 //! Runtime API for its next event, by [`lambda`]; [`fixture`] is what it acts on. `cargo run --release -p bench -- cost`
-//! writes the tables of `docs/cost.md`; `-- NAME…` measures the programs of these names alone, without gates, and writes
+//! writes the tables of `docs/cost.md`; `-- compare` compares the times of answers to somebody and to nobody ([`compare`]);
+//! `-- NAME…` measures the programs of these names alone, without gates, and writes
 //! nothing.
 
 #![expect(clippy::print_stdout, reason = "tables are what it is for")]
 
 mod build;
+mod compare;
 mod cost;
 mod fixture;
 mod lambda;
@@ -84,13 +86,23 @@ async fn main() -> ExitCode {
     }
     println!("Building; the first time takes a while.");
     let mut fixture = Fixture::new().await;
-    let names = if arguments.first().is_some_and(|argument| argument == "cost") { &[][..] } else { &arguments };
+    let mode = arguments.first().map(String::as_str).filter(|argument| ["compare", "cost"].contains(argument));
+    let names = match mode {
+        Some("compare") => &["login", "password-forgot", "signup"].map(str::to_owned)[..],
+        Some(_) => &[],
+        None => &arguments[..],
+    };
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let functions: Vec<String> = fixture.environments().into_keys().filter(|name| is_wanted(name)).collect();
     // The stock way takes minutes to build, and no gate compares with it: it is measured where it is named.
     let with_stock = names.iter().any(|name| name == "stock");
     build::binaries(&functions, with_stock);
-    if arguments.first().is_some_and(|argument| argument == "cost") {
+    if mode == Some("compare") {
+        let (table, passes) = compare::run(&mut fixture).await;
+        println!("{table}");
+        return if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if mode == Some("cost") {
         let tables = cost::tables(&mut fixture).await;
         println!("{tables}");
         report::replace_tables(&fixture::workspace().join("docs/cost.md"), &tables);

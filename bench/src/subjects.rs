@@ -172,7 +172,7 @@ async fn interpreted(
     [subject("login", WARM_HASHING, login), subject("refresh", WARM, Script::Refresh(token))]
 }
 
-fn with_body(file: &str, body: &Value) -> Value {
+pub(crate) fn with_body(file: &str, body: &Value) -> Value {
     event(file, |event| {
         event["body"] = json!(body.to_string());
         // The one of `logout` has no body, and so no type of it.

@@ -217,6 +217,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                     Code::InvalidEmail,
                     Code::WeakPassword,
                     Code::UsernameTaken,
+                    Code::RateLimited,
                     Code::CsrfRejected,
                 ],
             ],
@@ -287,6 +288,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                     Code::InvalidCredentials,
                     Code::EmailTaken,
                     Code::UsernameTaken,
+                    Code::RateLimited,
                     Code::CsrfRejected,
                 ],
             ],
@@ -310,7 +312,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                     .json(schemas.add::<password_forgot::ForgotResponse>())
                     .header("Set-Cookie", "For browsers: `__Host-reset`, which holds the `reset_id`."),
             ],
-            codes: vec![BODY, &[Code::InvalidUsername, Code::InvalidEmail, Code::CsrfRejected]],
+            codes: vec![BODY, &[Code::InvalidUsername, Code::InvalidEmail, Code::RateLimited, Code::CsrfRejected]],
             ..base("forgotPassword", "Password", "POST", "/password/forgot")
         },
         Operation {
@@ -354,13 +356,15 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 true,
             )),
             answers: vec![
-                Answer::new(StatusCode::NO_CONTENT, "The password is set.")
-                    .header("Set-Cookie", "`__Host-reset` removed, if it is of this reset."),
+                Answer::new(StatusCode::OK, "The password is set, by an app.")
+                    .json(schemas.add::<password_reset::ResetResponse>()),
+                Answer::new(StatusCode::NO_CONTENT, "The password is set, by a browser.")
+                    .header("Set-Cookie", "`__Host-device`, and `__Host-reset` removed, if it is of this reset."),
                 Answer::new(StatusCode::SEE_OTHER, "The password is set, by the page's form.")
                     .header("Location", "`AppUrl`.")
-                    .header("Set-Cookie", "`__Host-reset` removed, if it is of this reset."),
+                    .header("Set-Cookie", "`__Host-device`, and `__Host-reset` removed, if it is of this reset."),
             ],
-            codes: vec![BODY, &[Code::WeakPassword, Code::InvalidVerification, Code::CsrfRejected]],
+            codes: vec![BODY, &[Code::WeakPassword, Code::InvalidVerification, Code::RateLimited, Code::CsrfRejected]],
             has_page: true,
             ..base("resetPassword", "Password", "POST", "/password/reset")
         },
@@ -379,7 +383,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 }),
             ),
             answers: vec![session_response(StatusCode::OK, "Signed in.")],
-            codes: vec![BODY, &[Code::InvalidCredentials, Code::CsrfRejected]],
+            codes: vec![BODY, &[Code::InvalidCredentials, Code::RateLimited, Code::CsrfRejected]],
             ..base("logIn", "Sessions", "POST", "/login")
         },
         Operation {
@@ -469,7 +473,13 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             codes: vec![
                 BODY,
                 CALLER,
-                &[Code::TokenReused, Code::ReauthenticationRequired, Code::InvalidEmail, Code::CsrfRejected],
+                &[
+                    Code::TokenReused,
+                    Code::ReauthenticationRequired,
+                    Code::InvalidEmail,
+                    Code::RateLimited,
+                    Code::CsrfRejected,
+                ],
             ],
             ..base("changeEmail", "Account", "POST", "/email/change")
         },

@@ -222,17 +222,17 @@ impl FailureLimit {
     }
 
     /// Whether anything is counted.
-    pub const fn is_any(&self) -> bool {
+    pub const fn is_any(self) -> bool {
         self.at_once > 0 || self.in_all > 0
     }
 
     /// Whether a guess may be made now, after these.
-    pub fn check(&self, failures: Option<Failures>, now: Timestamp) -> Result<(), TooMany> {
+    pub fn check(self, failures: Option<Failures>, now: Timestamp) -> Result<(), TooMany> {
         self.next(failures, now).map(drop)
     }
 
     /// The row with one guess more.
-    pub fn next(&self, failures: Option<Failures>, now: Timestamp) -> Result<Failures, TooMany> {
+    pub fn next(self, failures: Option<Failures>, now: Timestamp) -> Result<Failures, TooMany> {
         // What TTL has not deleted yet counts no more.
         let failures = failures.filter(|failures| now < failures.ends_at);
         let too_many = |at: Timestamp| TooMany { scope: PASSWORDS.scope, retry_after: at.seconds_since(now).max(1) };
@@ -249,7 +249,7 @@ impl FailureLimit {
     }
 
     /// Seconds that nobody guesses after so many failures.
-    fn pause_after(&self, count: u32) -> u64 {
+    fn pause_after(self, count: u32) -> u64 {
         match count.checked_sub(self.at_once) {
             Some(pauses) if self.at_once > 0 => 2_u64.saturating_pow(pauses).min(LONGEST_PAUSE),
             _ => 0,

@@ -1,7 +1,7 @@
 //! `DELETE /me` — deletes the account, of who has just proved who they are.
 //!
 //! User, name and address go in one transaction, and with them every session: nothing opens without its user. Name and
-//! address are free at once. What lies under other keys is deleted soon after by `outbox`, which then mails a receipt and
+//! address are free at once, and the wrong passwords that were counted under them are forgotten. What lies under other keys is deleted soon after by `outbox`, which then mails a receipt and
 //! publishes `user.deleted`.
 //!
 //! While a change of address may still be taken back, the account is not its present owner's alone: nobody can sign in to it
@@ -13,7 +13,7 @@
 //! Errors: `token_missing`, `token_invalid`, `token_expired`, `session_ended` (each with `WWW-Authenticate: Bearer`),
 //! `reauthentication_required`, `csrf_rejected`, `unavailable`.
 //!
-//! Round trips: 2; 2 RRU, 8 WRU (and the outbox's).
+//! Round trips: 2; 2 RRU, 12 WRU (and the outbox's).
 
 use lambda_http::tower::Layer;
 use shared::account::User;
@@ -25,6 +25,8 @@ use shared::http::cookies::Cookies;
 use shared::mail::Letter;
 use shared::outbox::{EventType, OutboxItem, QueuedMail};
 use shared::prelude::*;
+use shared::store::Identifier;
+use shared::token::KeyRing;
 
 /// How often a deletion is decided anew that met a change of the user.
 const ATTEMPTS: usize = 3;
@@ -32,13 +34,19 @@ const ATTEMPTS: usize = 3;
 /// What it needs, beside what the layer around it does.
 pub struct Deps {
     store: Arc<Store>,
+    keys: Arc<KeyRing>,
     api: Api,
     clock: Clock,
 }
 
 /// The function, ready to answer.
 pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
-    let deps = Deps { store: platform.store(), api: platform.environment.api()?, clock: platform.clock.clone() };
+    let deps = Deps {
+        store: platform.store(),
+        keys: platform.signing_keys(&[KeyUse::Limit])?,
+        api: platform.environment.api()?,
+        clock: platform.clock.clone(),
+    };
     Ok(Endpoint::new(SessionLayer::new(platform)?.fresh()?.layer(platform.endpoint(deps, handle)?)))
 }
 
@@ -58,11 +66,13 @@ async fn delete(deps: &Deps, caller: &Caller) -> Result<(), Problem> {
     let mut user = caller.user.clone();
     for _ in 0..ATTEMPTS {
         let now = deps.clock.now();
+        let limit_key = deps.keys.limit_key(now).await?;
+        let failures = Identifier::all_of(&user, &limit_key);
         let is_done = match user.undo_open_until(now) {
-            None => deps.store.delete_account(&user, &[told(&user, &caller.session.device, now)]).await?,
+            None => deps.store.delete_account(&user, &failures, &[told(&user, &caller.session.device, now)]).await?,
             Some(lapses_at) => {
                 let told = told(&user, &caller.session.device, now).not_before(lapses_at);
-                deps.store.mark_deleting(&user, &[told]).await?
+                deps.store.mark_deleting(&user, &failures, &[told]).await?
             }
         };
         if is_done {

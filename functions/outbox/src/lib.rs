@@ -247,7 +247,7 @@ async fn delete_account(deps: &Deps, user_id: UserId, now: Timestamp) -> Result<
         return Ok(Progress::NotBefore(lapses_at));
     }
     // What is left to do is this very item.
-    let is_deleted = deps.store.delete_account(&user, &[]).await?;
+    let is_deleted = deps.store.delete_account(&user, &[], &[]).await?;
     if is_deleted { Ok(Progress::Done) } else { Err(DeliveryError::Changed) }
 }
 

@@ -364,9 +364,7 @@ async fn set_password(
     let notice = QueuedMail::new(user.email.clone(), user.locale, letter, now).from_device(&inbound.device);
     let outbox = OutboxItem::mail(notice, now).with_event(EventType::PasswordChanged, user.id);
     let devices = user.devices.next();
-    let identifiers = [Identifier::Email(user.email.clone()), Identifier::Username(user.username.clone())];
-    let failures = identifiers.map(|identifier| identifier.subject(limit_key));
-    let change = NewPassword { hash: &hash, proof, devices, failures };
+    let change = NewPassword { hash: &hash, proof, devices, failures: Identifier::all_of(&user, limit_key) };
     match deps.store.reset_password(reset.proof.id, subject, &change, &[outbox], now).await {
         Ok(()) => {
             SecurityEvent::PasswordReset { user_id: user.id }.log();

@@ -286,12 +286,12 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         }
         return Err(WeakPassword::Guessable.into());
     }
-    let create = async {
+    let create = Box::pin(async {
         match pending.completion.clone() {
             Some(completion) => Err(AccountError::AlreadyCompleted(completion)),
             None => create_account(deps, &pending, username, kind, inbound, proof, now).await,
         }
-    };
+    });
     let (created, ()) = deps.store.both(create, deps.store.give_back(source.filter(|_| proof.guess().is_some()))).await;
     // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
     // back with its other writes.
@@ -331,7 +331,7 @@ async fn prove_by_code(
     let code = VerificationCode::parse(code).ok_or(VerifyError::Invalid)?;
     let key = deps.keys.mac_key_with_id(signup_id.key_id, now).await?.ok_or(VerifyError::Invalid)?;
     let own = signup_id.id_mac(Purpose::Signup, &key);
-    let spend = deps.store.spend_signup_code_attempt(signup_id.proof_id, own, now);
+    let spend = Box::pin(deps.store.spend_signup_code_attempt(signup_id.proof_id, own, now));
     let pending = spend_counted(deps, spend, source, Guess::Code, now).await?.ok_or(VerifyError::Invalid)?;
     let right = pending.proof.has_code(&code, &key);
     if right && !pending.decoy { Ok(pending) } else { Err(VerifyError::Invalid.into()) }
@@ -390,7 +390,7 @@ async fn prove_by_token(
     let password = password.ok_or(VerifyError::ConfirmationRequired)?;
     let password = password.to_compare().ok_or(VerifyError::WrongPassword)?;
     let own = token.token_mac(Purpose::Signup, &key);
-    let spend = deps.store.spend_password_attempt(token.proof_id, own, now);
+    let spend = Box::pin(deps.store.spend_password_attempt(token.proof_id, own, now));
     let pending = spend_counted(deps, spend, source, Guess::Password, now).await?;
     let pending = pending.filter(|pending| !pending.decoy).ok_or(VerifyError::Invalid)?;
     match deps.hasher.verify(password, Some(pending.password_hash.clone())).await? {

@@ -114,7 +114,7 @@ async fn one_server_error_of_ses_is_retried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forgot_and_reset() {
-    let stack = Stack::with_proxy(&[]).await;
+    let stack = Stack::with_proxy(&[("AddressMailsHourly", "0"), ("AddressMailsDaily", "0")]).await;
     let client = stack.client();
     let alice = stack.person("alice").await;
     let body = json!({"token": "A".repeat(54), "password": "nine loud otters"});

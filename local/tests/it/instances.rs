@@ -43,9 +43,9 @@ async fn the_very_first_keys_are_made_once() {
         }
         stacks[0].refresh(&session.refresh, None).await.expect(200);
     }
-    // MAC keys, those of devices and of the outbox with their times, private and public halves: of each but one.
+    // MAC keys, those of devices, of limits and of the outbox with their times, private and public halves: of each but one.
     let rings: Vec<usize> = items(&stacks[0], "KeysTable").await.iter().map(|ring| ring_slots(ring).len()).collect();
-    assert_eq!(rings, [1; 8]);
+    assert_eq!(rings, [1; 10]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod deletion;
 mod email;
 mod export;
 mod jwks;
+mod limits;
 mod login;
 mod logout;
 mod mail_events;

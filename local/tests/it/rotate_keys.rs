@@ -89,7 +89,7 @@ async fn two_key_rotations_end_no_session() {
         announced = published(&stack).await;
     }
     assert_eq!(signed_with.len(), 3, "two rotations: {signed_with:?}");
-    assert_eq!((created, deleted), (8, 2), "two of each kind made; a signing key and one of the outbox spent");
+    assert_eq!((created, deleted), (10, 2), "two of each kind made; a signing key and one of the outbox spent");
     assert!(!announced.contains(&first), "the first key is gone");
 }
 
@@ -102,7 +102,11 @@ async fn a_key_is_published_three_hours_before_it_signs() {
     stack.clock.advance(30 * DAY - 1);
     assert_eq!(scheduled(&stack).await, (0, 0));
     stack.clock.advance(1);
-    assert_eq!(scheduled(&stack).await, (4, 0), "a signing key, a MAC key, one of devices and one of the outbox");
+    assert_eq!(
+        scheduled(&stack).await,
+        (5, 0),
+        "a signing key, a MAC key, one of devices, one of limits and one of the outbox"
+    );
     let keys = published(&stack).await;
     assert_eq!(keys.len(), 2);
     let second = keys.into_iter().find(|key| *key != first).expect("a new key");
@@ -125,7 +129,7 @@ async fn a_token_of_a_removed_key_is_refused() {
         let header = format!("{{\"typ\":\"at+jwt\",\"alg\":\"ES256\",\"kid\":\"{}\"}}", stolen.kid);
         stolen.sign(&header, &forged.to_string())
     };
-    assert_eq!(rotate(&stack, json!({"at_once": true})).await, (4, 0));
+    assert_eq!(rotate(&stack, json!({"at_once": true})).await, (5, 0));
     stack.clock.advance(3 * HOUR);
     // The key that was stolen has been followed, and still verifies what it made.
     let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
@@ -150,7 +154,7 @@ async fn a_token_of_a_removed_key_is_refused() {
 async fn a_refresh_token_of_a_removed_key_is_refused() {
     let stack = Stack::with(&[("AppSessionLifetime", "172800"), ("AppIdleTimeout", "172800")]).await;
     let (_, app) = stack.person_with_session("alice").await;
-    assert_eq!(rotate(&stack, json!({"at_once": true})).await, (4, 0));
+    assert_eq!(rotate(&stack, json!({"at_once": true})).await, (5, 0));
     stack.clock.advance(3 * HOUR + 8 * DAY - 1);
     scheduled(&stack).await;
     stack.refresh(&app.refresh, None).await.expect_problem(401, "session_ended");

@@ -254,7 +254,9 @@ async fn a_limit_that_is_no_limit_is_refused() {
 /// One more login than the limit at the same moment never leaves nobody signed in, and the next one sets it right.
 #[tokio::test(flavor = "multi_thread")]
 async fn sign_ins_at_once_keep_to_the_limit_by_the_next_one() {
-    let stack = std::sync::Arc::new(Stack::with(&[("MaxSessions", "2")]).await);
+    let stack = std::sync::Arc::new(
+        Stack::with(&[("MaxSessions", "2"), ("PasswordFailuresAtOnce", "0"), ("PasswordFailures", "0")]).await,
+    );
     let alice = stack.person("alice").await;
     let logins = (0..6).map(|_| {
         let (stack, alice) = (std::sync::Arc::clone(&stack), alice.clone());

@@ -237,5 +237,5 @@ async fn a_pending_sign_up_is_no_account_and_leaves_none() {
         .iter()
         .map(|item| text(item, "pk").split('#').next().unwrap_or_default().to_owned())
         .collect();
-    assert_eq!(starts, BTreeSet::from(["SIGNUP".to_owned(), "SWEEP".to_owned()]));
+    assert_eq!(starts, BTreeSet::from(["LIMIT", "SIGNUP", "SWEEP"].map(str::to_owned)));
 }

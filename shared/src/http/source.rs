@@ -62,8 +62,15 @@ impl Source {
                 (Some([32, a, b, c, d, 0, 0, 0, 0]), None)
             }
             Place::Remote(IpAddr::V6(address)) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                (Some([64, a, b, c, d, e, f, g, h]), Some([48, a, b, c, d, e, f, 0, 0]))
+                let octets = address.octets();
+                let prefix = |length: u8, bytes: usize| {
+                    std::array::from_fn(|index| match index.checked_sub(1) {
+                        None => length,
+                        Some(byte) if byte < bytes => octets[byte],
+                        Some(_) => 0,
+                    })
+                };
+                (Some(prefix(64, 8)), Some(prefix(48, 6)))
             }
         };
         let network = network.map(|network| (Network(network), 1));

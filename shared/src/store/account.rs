@@ -11,6 +11,7 @@ use super::item::{Item, Key};
 use super::{Store, StoreError, failed_condition, number, string, users};
 use crate::account::{Status, User, UserId};
 use crate::outbox::OutboxItem;
+use crate::token::Mac;
 
 /// What became of a change of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +67,9 @@ impl Store {
     /// Deletes a user who is as `user` says, with the items of the name and the address: both are free at once, and
     /// no session of the user's is good any more. `false`, and nothing is done, when the user is another by now.
     ///
-    /// What lies under other keys is for whoever does what the item of the outbox says.
-    pub async fn delete_account(&self, user: &User, told: &[OutboxItem]) -> Result<bool, StoreError> {
+    /// What lies under other keys is for whoever does what the item of the outbox says, but for the wrong passwords that are
+    /// counted under `failures`, the MACs of name and address.
+    pub async fn delete_account(&self, user: &User, failures: &[Mac], told: &[OutboxItem]) -> Result<bool, StoreError> {
         let AsRead { condition, names, values } = AsRead::of(user);
         let delete = Delete::builder()
             .table_name(&self.table)
@@ -76,11 +78,14 @@ impl Store {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .build()?;
-        let writes = vec![
+        let mut writes = vec![
             TransactWriteItem::builder().delete(delete).build(),
             self.delete_of_owner(&Key::email(&user.email), user.id)?,
             self.delete_of_owner(&Key::username(&user.username), user.id)?,
         ];
+        for subject in failures {
+            writes.push(self.forgetting(*subject)?);
+        }
         match self.transact(writes, told).await? {
             None => Ok(true),
             Some(0) => Ok(false),
@@ -89,9 +94,9 @@ impl Store {
     }
 
     /// Marks a user who is as `user` says as `deleting`, and ends all sessions: while an undo is open, whoever reads
-    /// the address before may still take the account back. `false`, and nothing is done, when the user is another by
-    /// now.
-    pub async fn mark_deleting(&self, user: &User, told: &[OutboxItem]) -> Result<bool, StoreError> {
+    /// the address before may still take the account back. The wrong passwords that are counted under `failures` go.
+    /// `false`, and nothing is done, when the user is another by now.
+    pub async fn mark_deleting(&self, user: &User, failures: &[Mac], told: &[OutboxItem]) -> Result<bool, StoreError> {
         let AsRead { condition, names, mut values } = AsRead::of(user);
         values.extend([
             (":deleting".to_owned(), string(Status::Deleting.as_str())),
@@ -105,7 +110,10 @@ impl Store {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .build()?;
-        let writes = vec![TransactWriteItem::builder().update(update).build()];
+        let mut writes = vec![TransactWriteItem::builder().update(update).build()];
+        for subject in failures {
+            writes.push(self.forgetting(*subject)?);
+        }
         Ok(self.transact(writes, told).await?.is_none())
     }
 

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::item::{Item, Key};
 use super::users::is_condition_failure;
 use super::{Identifier, Store, StoreError, WRITTEN_BY, call_mark, number, string, users};
-use crate::account::UserId;
+use crate::account::{User, UserId};
 use crate::clock::Timestamp;
 use crate::http::Problem;
 use crate::limits::{Counter, FailureLimit, Failures, PASSWORDS, TooMany};
@@ -68,6 +68,11 @@ impl Identifier {
             Self::Nobody(text) => ("nobody", text.clone()),
         };
         key.mac("identifier", &[kind.as_bytes(), text.as_bytes()])
+    }
+
+    /// What the wrong passwords of an account are counted under: its name and its address.
+    pub fn all_of(user: &User, key: &MacKey) -> [Mac; 2] {
+        [Self::Email(user.email.clone()), Self::Username(user.username.clone())].map(|own| own.subject(key))
     }
 }
 

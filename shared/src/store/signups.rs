@@ -108,8 +108,8 @@ impl Store {
         self.restore_attempt_of(Purpose::Signup, id, attempts(guess)).await
     }
 
-    /// Replaces the mailed secrets of a sign-up by those of `renewed`, and counts the mail, together with that mail; unless
-    /// the last one was sent less than [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were.
+    /// Replaces the mailed secrets of a sign-up by those of `renewed`, which may be the same, and counts the mail, together with
+    /// that mail; unless the last one was sent less than [`RESEND_COOLDOWN`] ago or [`MAX_MAILS`] were.
     pub async fn renew_signup(
         &self,
         renewed: &MailedProof,
@@ -117,14 +117,16 @@ impl Store {
         now: Timestamp,
     ) -> Result<Resend, StoreError> {
         let key = Key::proof(Purpose::Signup, renewed.id);
+        let call = call_mark();
         let update = Update::builder()
             .condition_expression(format!(
                 "id_mac = :mac AND attribute_not_exists(completed) AND expires_at > :now AND {MAIL_IS_DUE}"
             ))
             .update_expression(
                 "SET token_mac = :token, code_mac = :code, code_expires_at = :code_end, \
-                 mails = mails + :one, mailed_at = :now",
+                 mails = mails + :one, mailed_at = :now, written_by = :call",
             )
+            .expression_attribute_values(":call", string(&call))
             .expression_attribute_values(":mac", string(renewed.id_mac.to_text()))
             .expression_attribute_values(":token", string(renewed.token_mac.to_text()))
             .expression_attribute_values(":code", string(renewed.code_mac.to_text()))
@@ -134,11 +136,14 @@ impl Store {
             .expression_attribute_values(":now", number(now.unix()))
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)));
         let Err(stored) = self.update_and_tell(&key, update, outbox).await? else { return Ok(Resend::Due) };
-        let Some(pending) = stored.as_ref().map(from_item).transpose()? else { return Ok(Resend::Unknown) };
+        let Some(item) = stored else { return Ok(Resend::Unknown) };
+        // A transaction whose answer was lost is repeated, and meets what it wrote itself.
+        if item.find_text(WRITTEN_BY) == Some(&call) {
+            return Ok(Resend::Due);
+        }
+        let pending = from_item(&item)?;
         let is_open = now < pending.proof.expires_at && pending.completion.is_none();
         Ok(match pending {
-            // A transaction whose answer was lost is repeated, and meets what it wrote itself.
-            pending if pending.proof.token_mac.equals(&renewed.token_mac) => Resend::Due,
             pending if is_open => Resend::NotYet(wait(pending.mails, pending.mailed_at, pending.proof.expires_at, now)),
             _ => Resend::Unknown,
         })

@@ -46,6 +46,7 @@ pub(crate) struct DatabaseCall {
 /// What some calls cost together.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cost {
+    /// By name, as calls that run beside each other begin in any order.
     pub(crate) operations: Vec<String>,
     /// The longest chain of calls of which each began after the one before had ended.
     pub(crate) round_trips: usize,
@@ -153,7 +154,8 @@ impl DynamoProxy {
     /// What the calls since the last reset cost.
     pub(crate) fn cost(&self) -> Cost {
         let mut calls = self.calls();
-        let operations = calls.iter().map(|call| call.operation.clone()).collect();
+        let mut operations: Vec<String> = calls.iter().map(|call| call.operation.clone()).collect();
+        operations.sort();
         let read_units = calls.iter().map(|call| call.read_units).sum();
         let write_units = calls.iter().map(|call| call.write_units).sum();
         // The most intervals of which no two overlap: greedily, by their ends.
