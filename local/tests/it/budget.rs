@@ -346,7 +346,7 @@ async fn the_account() {
 
     let export = Budget { round_trips: 2, write_units: 0.0, read_units: 4.0 };
     stack.within("export", &export, 200, client.get("/me/export").bearer(&app.access)).await;
-    stack.within("deletion", &budget(8.0), 204, client.delete("/me").bearer(&app.access)).await;
+    stack.within("deletion", &budget(12.0), 204, client.delete("/me").bearer(&app.access)).await;
     assert_eq!(stack.proxy().cost().operations, ["BatchGetItem", "TransactWriteItems"]);
 }
 
