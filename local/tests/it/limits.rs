@@ -280,6 +280,23 @@ async fn a_locked_name_costs_one_read_and_no_hash() {
     assert!((cost.read_units - 2.0).abs() < 0.1 && cost.write_units < 0.1);
 }
 
+/// However many come at once: reads alone, two units each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flood_at_a_locked_name_costs_reads_alone() {
+    let stack = Stack::with_proxy(&[]).await;
+    let alice = stack.person("alice").await;
+    stack.lock(&by_name(&alice)).await;
+    stack.proxy().reset();
+    let flood = (0..300).map(|_| {
+        let (client, body) = (stack.client(), alice.login("app"));
+        async move { client.post("/login").json(body).send().await.status }
+    });
+    assert_eq!(at_once(flood).await, [429; 300]);
+    let cost = stack.proxy().cost();
+    assert_eq!(cost.operations, ["BatchGetItem"; 300]);
+    assert!((cost.read_units - 600.0).abs() < 0.1 && cost.write_units < 0.1, "{cost:?}");
+}
+
 /// No more are compared than the limit lets through, however many come at once: 200 with the right password among them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_hundred_guesses_at_once_are_five() {

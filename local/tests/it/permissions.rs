@@ -446,6 +446,7 @@ async fn every_function_may_do_what_it_does_and_nothing_else() {
     passwords(&iam).await;
     sessions(&iam).await;
     devices(&iam).await;
+    sources(&iam).await;
     accounts(&iam).await;
     authorizing(&iam).await;
     keys(&iam).await;
@@ -614,6 +615,30 @@ async fn devices(iam: &Arc<Iam>) {
     for session in listed.json()["sessions"].as_array().expect("a list").iter().rev() {
         let path = format!("/sessions/{}", session["id"].as_str().expect("an id"));
         browser.request(reqwest::Method::DELETE, &path).send().await;
+    }
+}
+
+/// What is counted of a source and of a device: codes and passwords, wrong ones and right ones.
+async fn sources(iam: &Arc<Iam>) {
+    let stack = iam.guarding(&[("OriginSecret", SECRET), ("ClientAddressHeader", HEADER)]).await;
+    let post = |path: &str, body: Value| {
+        stack.client().post(path).header("x-origin-secret", SECRET).header(HEADER, "203.0.113.7").json(body).send()
+    };
+    let alice = Person::named("alice");
+    let answer = post("/signup", alice.signup("app")).await.expect(202).json();
+    let mail = stack.mail_to(&alice.email).await;
+    for (code, status) in [("00000000", 400), (mail.code().as_str(), 201)] {
+        let body = json!({"signup_id": answer["signup_id"], "code": code, "client": "app"});
+        post("/verify", body).await.expect(status);
+    }
+    post("/login", json!({"username": "alice", "password": "not the password"})).await.expect(401);
+    let device = post("/login", alice.login("app")).await.expect(200).json()["device"].clone();
+    let forgot = json!({"email": alice.email, "client": "app", "device": device});
+    let answer = post("/password/forgot", forgot).await.expect(202).json();
+    let mail = stack.secrets_to(&alice.email).await;
+    for (code, status) in [("00000000", 400), (mail.code().as_str(), 204)] {
+        let body = json!({"reset_id": answer["reset_id"], "code": code, "password": "nine loud otters"});
+        post("/password/reset", body).await.expect(status);
     }
 }
 
