@@ -26,6 +26,7 @@ use shared::http::credentials::Inbound;
 use shared::http::csrf;
 use shared::http::origin::ApiUrl;
 use shared::http::renewal::Renewer;
+use shared::http::source::Source;
 use shared::runtime::Platform;
 use shared::store::{Store, StoreError};
 use shared::telemetry::SecurityEvent;
@@ -82,7 +83,8 @@ pub async fn authorize(
     let context = &event.request_context;
     let user_agent = event.headers.get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
     let request_id = context.request_id.as_deref().unwrap_or_default();
-    let span = deps.context.span_of(request_id, context.http.source_ip.as_deref(), user_agent);
+    let source = Source::of_gateway(context.http.source_ip.as_deref());
+    let span = deps.context.span_of(request_id, source, user_agent);
     decide(&deps, &event).instrument(span).await
 }
 
@@ -136,7 +138,8 @@ fn inbound(api: &Api, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<(
     for cookie in event.cookies.iter().filter_map(|cookie| HeaderValue::try_from(cookie).ok()) {
         headers.append(COOKIE, cookie);
     }
-    Some((Inbound::new(api_url, &headers), headers))
+    let source = Source::of_gateway(context.http.source_ip.as_deref());
+    Some((Inbound::new(api_url, source, &headers), headers))
 }
 
 fn is_origin_allowed(

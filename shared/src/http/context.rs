@@ -14,6 +14,7 @@ use tracing::Span;
 
 use super::cookies::Cookies;
 use super::credentials::Inbound;
+use super::source::Source;
 use super::{Code, Problem, Response, csrf};
 use crate::config::{Api, ConfigError, Environment};
 use crate::telemetry::SecurityEvent;
@@ -62,21 +63,17 @@ impl HttpContext {
 
     /// The span of a request: every log line within it names the request, and its client where the operator wants that.
     pub fn span(&self, request: &Request) -> Span {
-        let source_ip = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
-            _ => None,
-        };
         let user_agent = request.headers().get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
-        self.span_of(&request_id(request), source_ip, user_agent)
+        self.span_of(&request_id(request), Source::of_gateway(source_ip(request)), user_agent)
     }
 
-    /// The span of a request of this id, from this address, by this user agent.
-    pub fn span_of(&self, request_id: &str, source_ip: Option<&str>, user_agent: &[u8]) -> Span {
+    /// The span of a request of this id, from this source, by this user agent.
+    pub fn span_of(&self, request_id: &str, source: Source, user_agent: &[u8]) -> Span {
         let user_agent = self.log_client_address.then(|| {
             let text = String::from_utf8_lossy(user_agent);
             text[..text.floor_char_boundary(MAX_LOGGED_USER_AGENT)].to_owned()
         });
-        let source_ip = source_ip.filter(|_| self.log_client_address);
+        let source_ip = source.address().filter(|_| self.log_client_address).map(tracing::field::display);
         tracing::info_span!("request", request_id, source_ip, user_agent)
     }
 
@@ -123,6 +120,14 @@ pub fn request_id(request: &Request) -> String {
         _ => None,
     };
     from_gateway.or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone())).unwrap_or_default()
+}
+
+/// The address that API Gateway had a request from.
+pub fn source_ip(request: &Request) -> Option<&str> {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, HeaderValue};
 
+use super::context::source_ip;
 use super::cookies::{self, CookieKind};
 use super::json::MAX_BODY;
 use super::origin::ApiUrl;
+use super::source::Source;
 use super::{Code, Problem};
 use crate::clock::Timestamp;
 use crate::config::Api;
@@ -17,6 +19,8 @@ use crate::token::{AccessError, KeyError, KeyRing};
 pub struct Inbound {
     /// The API's own URL.
     pub api_url: ApiUrl,
+    /// Where it came from, as limits count it.
+    pub source: Source,
     /// The cookie `access`.
     pub access_cookie: Option<String>,
     /// The cookie `refresh`.
@@ -43,11 +47,12 @@ impl Inbound {
         let api_url = ApiUrl::of_request(api.url.as_ref(), request)
             .ok_or_else(|| Problem::new(Code::Internal).caused_by("the event names no domain"))?;
         let body: &[u8] = request.body();
-        Ok(Self { body_length: body.len(), ..Self::new(api_url, request.headers()) })
+        let source = Source::of_gateway(source_ip(request));
+        Ok(Self { body_length: body.len(), ..Self::new(api_url, source, request.headers()) })
     }
 
-    /// Reads the credentials of a request to `api_url` with these headers.
-    pub fn new(api_url: ApiUrl, headers: &HeaderMap) -> Self {
+    /// Reads the credentials of a request from `source` to `api_url` with these headers.
+    pub fn new(api_url: ApiUrl, source: Source, headers: &HeaderMap) -> Self {
         let cookie = |kind| cookies::find(headers, &api_url, kind);
         let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
         Self {
@@ -61,6 +66,7 @@ impl Inbound {
             body_length: std::str::from_utf8(bytes("content-length")).ok().and_then(|n| n.parse().ok()).unwrap_or(0),
             is_cross_site: bytes("sec-fetch-site") == b"cross-site",
             api_url,
+            source,
         }
     }
 

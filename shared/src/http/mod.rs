@@ -3,7 +3,7 @@
 //! - [`json`]: bodies in and out; [`problem`]: errors out (RFC 9457);
 //! - [`origin`]: where the API is, and who may call it; [`csrf`]: the check of every unsafe request;
 //! - [`context`]: what every request meets before and after its handler;
-//! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
+//! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from; [`source`]: where from;
 //! - [`reauthentication`]: the password of who is signed in, asked again;
 //! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
 //! - [`page`]: what a mailed link opens; [`session_response`]: what a sign-in answers; [`renewal`]: what keeps a browser session alive.
@@ -21,6 +21,7 @@ pub mod reauthentication;
 pub mod renewal;
 pub mod session_layer;
 pub mod session_response;
+pub mod source;
 
 pub use problem::{Code, Problem};
 pub use session_layer::SessionLayer;
