@@ -3,14 +3,13 @@
 use lambda_http::Request;
 use lambda_http::http::{HeaderMap, HeaderValue};
 
-use super::context::source_ip;
+use super::context::HttpContext;
 use super::cookies::{self, CookieKind};
 use super::json::MAX_BODY;
 use super::origin::ApiUrl;
 use super::source::Source;
 use super::{Code, Problem};
 use crate::clock::Timestamp;
-use crate::config::Api;
 use crate::session::SessionRef;
 use crate::token::{AccessError, KeyError, KeyRing};
 
@@ -43,11 +42,11 @@ pub struct Inbound {
 
 impl Inbound {
     /// Reads a request's credentials.
-    pub fn of_request(api: &Api, request: &Request) -> Result<Self, Problem> {
-        let api_url = ApiUrl::of_request(api.url.as_ref(), request)
+    pub fn of_request(context: &HttpContext, request: &Request) -> Result<Self, Problem> {
+        let api_url = ApiUrl::of_request(context.api.url.as_ref(), request)
             .ok_or_else(|| Problem::new(Code::Internal).caused_by("the event names no domain"))?;
         let body: &[u8] = request.body();
-        let source = Source::of_gateway(source_ip(request));
+        let source = context.source_of(request);
         Ok(Self { body_length: body.len(), ..Self::new(api_url, source, request.headers()) })
     }
 
