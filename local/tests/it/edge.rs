@@ -87,7 +87,7 @@ async fn who_goes_around_the_cdn_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_of_the_template_refuses() {
-    let (_, behind) = deployments().await;
+    let (_open, behind) = deployments().await;
     let routes: Vec<String> = functions().into_iter().flat_map(|function| function.routes).collect();
     assert!(routes.len() > 20, "{routes:?}");
     for route in routes {
@@ -138,7 +138,7 @@ async fn the_way_is_checked_before_the_origin() {
 /// keys, and an extended session.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_called_over_http_goes_on() {
-    let (_, behind) = deployments().await;
+    let (_open, behind) = deployments().await;
     let (browser, bob) = (behind.browser(), Person::named("bob"));
     through(browser.post("/signup").json(bob.signup("browser"))).send().await.expect(202);
     let mail = behind.mail_to(&bob.email).await;
