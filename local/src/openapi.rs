@@ -16,8 +16,8 @@ const BODY: &[Code] = &[Code::InvalidRequest, Code::UnsupportedMediaType, Code::
 const CALLER: &[Code] = &[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::SessionEnded];
 /// The code of routes that want to know it lately.
 const FRESH: &[Code] = &[Code::ReauthenticationRequired];
-/// The codes that every route may answer with.
-const ANYTIME: &[Code] = &[Code::Unavailable, Code::Internal];
+/// The codes that every route may answer with, whatever its function does.
+const ANYTIME: &[Code] = &[Code::OriginRequired, Code::Unavailable, Code::Internal];
 
 /// The whole description.
 pub fn document() -> Value {

@@ -36,6 +36,9 @@ pub enum TemplateError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Parameters that do not go together: the words of the template's rule.
+    #[error("{0}")]
+    Rule(String),
     /// The template says something that the local stack does not understand.
     #[error("template.yaml: {0}")]
     Unsupported(String),
@@ -135,6 +138,9 @@ impl Template {
             conditions: self.0.get("Conditions").and_then(Value::as_object),
             resources,
         };
+        for (_, rule) in self.0["Rules"].as_object().into_iter().flatten() {
+            resolver.check(rule)?;
+        }
         let mut deployed = Vec::new();
         for (id, resource) in resources {
             let exists = resource["Condition"].as_str().map_or(Ok(true), |condition| resolver.condition(condition))?;
@@ -210,6 +216,7 @@ impl Template {
             let value = given.get(name).cloned().or_else(default);
             let value = value.ok_or_else(|| TemplateError::MissingParameter(name.clone()))?;
             if let Some(problem) = broken_constraint(declaration, &value)? {
+                let value = if declaration["NoEcho"] == true { "…".to_owned() } else { value };
                 return Err(TemplateError::Constraint { name: name.clone(), value, problem });
             }
             let value = match declaration["Type"].as_str() {
@@ -420,6 +427,19 @@ impl Resolver<'_> {
         }
         result.push_str(rest);
         Ok(result)
+    }
+
+    /// An error in the words of a rule's first assertion that does not hold.
+    fn check(&self, rule: &Value) -> Result<(), TemplateError> {
+        if rule.get("RuleCondition").is_some() {
+            return Err(unsupported("a rule with a condition"));
+        }
+        for assertion in rule["Assertions"].as_array().into_iter().flatten() {
+            if self.resolve(&assertion["Assert"])? != true {
+                return Err(TemplateError::Rule(text(&assertion["AssertDescription"]).unwrap_or_default()));
+            }
+        }
+        Ok(())
     }
 
     fn condition(&self, name: &str) -> Result<bool, TemplateError> {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::account::ReservedUsernames;
+use crate::http::edge::{ClientAddressHeader, Edge, OriginSecrets};
 use crate::http::origin::{ApiUrl, Origin};
 use crate::limits::{FailureLimit, Limit, MailLimit, Rule};
 use crate::mail::Sender;
@@ -93,6 +94,27 @@ impl Environment {
             allowed_origins: self.list("ALLOWED_ORIGINS", Origin::parse)?,
             cookie_domain: self.optional("COOKIE_DOMAIN", cookie_domain)?,
         })
+    }
+
+    /// `ORIGIN_SECRET`, `CLIENT_ADDRESS_HEADER`: the CDN in front of the API; `None` where neither is set. One without the
+    /// other is an error: a secret alone would count everybody as the CDN, and a header alone could be anyone's.
+    pub fn edge(&self) -> Result<Option<Edge>, ConfigError> {
+        let secrets = match self.any("ORIGIN_SECRET")?.as_str() {
+            "" => None,
+            // The value is in no message.
+            text => Some(OriginSecrets::parse(text).ok_or_else(|| {
+                error(
+                    "ORIGIN_SECRET",
+                    "is not one or two secrets of 32 visible ASCII characters or more, separated by a comma",
+                )
+            })?),
+        };
+        match (secrets, self.optional("CLIENT_ADDRESS_HEADER", ClientAddressHeader::parse)?) {
+            (None, None) => Ok(None),
+            (Some(secrets), Some(header)) => Ok(Some(Edge::new(secrets, header))),
+            (Some(_), None) => Err(error("CLIENT_ADDRESS_HEADER", "is not set, and ORIGIN_SECRET is: both or neither")),
+            (None, Some(_)) => Err(error("ORIGIN_SECRET", "is not set, and CLIENT_ADDRESS_HEADER is: both or neither")),
+        }
     }
 
     /// `APP_URL`: the app's page.
@@ -339,7 +361,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 28] = [
+    const VARS: [(&str, &str); 30] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),
@@ -363,6 +385,8 @@ mod tests {
         ("REFRESH_GRACE", "10"),
         ("FRESH_AUTHENTICATION", "300"),
         ("LOG_CLIENT_ADDRESS", "true"),
+        ("ORIGIN_SECRET", "a-secret-of-more-than-32-characters"),
+        ("CLIENT_ADDRESS_HEADER", "cloudfront-viewer-address"),
         ("ROTATE_KEYS_FUNCTION", "rotate-keys"),
         ("RENEW_FUNCTION", "renew"),
         ("OUTBOX_FUNCTION", "outbox"),
@@ -390,6 +414,7 @@ mod tests {
         environment.revocation_check()?;
         environment.fresh_authentication()?;
         environment.log_client_address()?;
+        environment.edge()?;
         environment.rotate_keys_function()?;
         environment.renew_function()?;
         environment.outbox_function()?;
@@ -433,8 +458,35 @@ mod tests {
             ("BROWSER_IDLE_TIMEOUT", "0"),
             ("REFRESH_GRACE", "-1"),
             ("FRESH_AUTHENTICATION", "0"),
+            ("ORIGIN_SECRET", ""),
+            ("ORIGIN_SECRET", "a-secret-that-is-too-short"),
+            ("CLIENT_ADDRESS_HEADER", ""),
+            ("CLIENT_ADDRESS_HEADER", "X-Forwarded-For"),
+            ("CLIENT_ADDRESS_HEADER", "x-forwarded-for"),
         ] {
             assert!(read(name, Some(value)).is_err(), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn a_cdn_shows_a_secret_and_says_where_requests_come_from_or_there_is_none() {
+        const SECRET: &str = "a-secret-of-more-than-32-characters";
+        let edge = |secret: &'static str, header: &'static str| {
+            Environment::new(move |name| match name {
+                "ORIGIN_SECRET" => Some(secret.to_owned()),
+                "CLIENT_ADDRESS_HEADER" => Some(header.to_owned()),
+                _ => None,
+            })
+            .edge()
+        };
+        assert!(edge("", "").expect("nothing").is_none());
+        assert!(edge(SECRET, "x-client").expect("a CDN").is_some());
+        for (secret, header) in [(SECRET, ""), ("", "x-client")] {
+            let error = edge(secret, header).expect_err("one of two").to_string();
+            assert!(error.contains("ORIGIN_SECRET") && error.contains("CLIENT_ADDRESS_HEADER"), "{error}");
+            assert!(!error.contains(SECRET), "{error}");
+        }
+        let error = edge("too-short-to-be-a-secret", "x-client").expect_err("a short secret").to_string();
+        assert!(error.contains("ORIGIN_SECRET") && !error.contains("too-short"), "{error}");
     }
 }

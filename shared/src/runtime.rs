@@ -136,8 +136,8 @@ impl Platform {
         PasswordHasher::new(self.concurrency)
     }
 
-    /// Surrounds a handler with what all endpoints share: before it what the request brought and the check of its
-    /// origin, after it errors as problems, failures in the log, and the headers of every answer.
+    /// Surrounds a handler with what all endpoints share: before it what the request brought and the checks of its way and
+    /// its origin, after it errors as problems, failures in the log, and the headers of every answer.
     pub fn endpoint<D, H, F>(&self, deps: D, handle: H) -> Result<Endpoint, ConfigError>
     where
         D: Send + Sync + 'static,
@@ -146,16 +146,16 @@ impl Platform {
     {
         let context = Arc::new(HttpContext::from_env(&self.environment)?);
         let (deps, handle) = (Arc::new(deps), Arc::new(handle));
-        Ok(Endpoint(Arc::new(move |request| {
+        Ok(Endpoint(Arc::new(move |mut request| {
             let (context, deps, handle) = (Arc::clone(&context), Arc::clone(&deps), Arc::clone(&handle));
             let span = context.span(&request);
             let answer = async move {
                 let id = request_id(&request);
-                let inbound = match Inbound::of_request(&context.api, &request) {
+                let inbound = match Inbound::of_request(&context, &request) {
                     Ok(inbound) => inbound,
                     Err(problem) => return context.problem_response(problem, None, &id),
                 };
-                let answer = match context.check_origin(&request, &inbound) {
+                let answer = match context.admit(&mut request, &inbound) {
                     Ok(()) => context.within_timeout(handle(deps, request, inbound.clone())).await,
                     Err(problem) => Err(problem),
                 };

@@ -128,6 +128,8 @@ pub enum SecurityEvent {
     },
     /// A page made a request that may not.
     OriginRejected,
+    /// A request did not come through the CDN that stands in front.
+    EdgeBypassed,
     /// A token names a key of ours and was not made with it.
     TokenForged {
         /// What was shown.
@@ -177,6 +179,7 @@ impl SecurityEvent {
             Self::VerificationFailed => "verification_failed",
             Self::RateLimited { .. } => "rate_limited",
             Self::OriginRejected => "origin_rejected",
+            Self::EdgeBypassed => "edge_bypassed",
             Self::TokenForged { .. } => "token_forged",
         }
     }
@@ -198,7 +201,8 @@ impl SecurityEvent {
             | Self::PasswordReset { .. }
             | Self::VerificationFailed
             | Self::RateLimited { .. }
-            | Self::OriginRejected => (None, None, None),
+            | Self::OriginRejected
+            | Self::EdgeBypassed => (None, None, None),
         };
         let (user_id, method) = match self {
             Self::SignInFailed { user_id } => (user_id, None),
@@ -349,6 +353,7 @@ mod tests {
             ),
             (SecurityEvent::VerificationFailed, json!({"level": "WARN", "security_event": "verification_failed"})),
             (SecurityEvent::OriginRejected, json!({"level": "WARN", "security_event": "origin_rejected"})),
+            (SecurityEvent::EdgeBypassed, json!({"level": "WARN", "security_event": "edge_bypassed"})),
             (
                 SecurityEvent::TokenForged { credential: Credential::Access },
                 json!({"level": "WARN", "security_event": "token_forged", "credential": "access"}),

@@ -2,9 +2,9 @@
 //! adds, in any language.
 //!
 //! It allows a request with a genuine, unexpired access token in `Authorization: Bearer` or the access cookie whose
-//! `Origin` is allowed, and hands on `userId`, `username`, `sessionId` and `authTime`: when the user last proved who they
-//! are, in seconds since 1970, for routes that want that to be recent. Anything else is refused, which API Gateway answers
-//! with a bare `403`.
+//! `Origin` is allowed and which came through the CDN, where there is one (`OriginSecret`), and hands on `userId`,
+//! `username`, `sessionId` and `authTime`: when the user last proved who they are, in seconds since 1970, for routes that
+//! want that to be recent. Anything else is refused, which API Gateway answers with a bare `403`.
 //!
 //! With `RevocationCheck=session`, the default, it reads session and user (1 round trip, 2 RRU), so that a logout, ban or
 //! password change holds at once, and a browser's token that was used elsewhere is recognised by its generation: the function
@@ -15,20 +15,17 @@ use std::sync::Arc;
 use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayV2CustomAuthorizerSimpleResponse, ApiGatewayV2CustomAuthorizerV2Request,
 };
-use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{COOKIE, HeaderValue};
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::config::{Api, ConfigError, RevocationCheck};
+use shared::config::{ConfigError, RevocationCheck};
 use shared::http::caller::CallerError;
 use shared::http::context::{HANDLER_TIMEOUT, HttpContext};
 use shared::http::credentials::Inbound;
-use shared::http::csrf;
 use shared::http::origin::ApiUrl;
 use shared::http::renewal::Renewer;
 use shared::runtime::Platform;
 use shared::store::{Store, StoreError};
-use shared::telemetry::SecurityEvent;
 use shared::token::{AccessClaims, AccessError, KeyError, KeyRing, KeyUse};
 use thiserror::Error;
 use tracing::Instrument;
@@ -82,22 +79,17 @@ pub async fn authorize(
     let context = &event.request_context;
     let user_agent = event.headers.get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
     let request_id = context.request_id.as_deref().unwrap_or_default();
-    let span = deps.context.span_of(request_id, context.http.source_ip.as_deref(), user_agent);
+    let source = deps.context.source(&event.headers, context.http.source_ip.as_deref());
+    let span = deps.context.span_of(request_id, source, user_agent);
     decide(&deps, &event).instrument(span).await
 }
 
 async fn decide(deps: &Deps, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Result<Answer, AuthorizerError> {
-    let verdict = match inbound(&deps.context.api, event) {
-        Some((inbound, headers)) if is_origin_allowed(&deps.context.api, event, &inbound, &headers) => {
-            match tokio::time::timeout(HANDLER_TIMEOUT, verify(deps, &inbound)).await {
-                Ok(verdict) => verdict,
-                Err(_) => return Err(failed(AuthorizerError::TimedOut)),
-            }
-        }
-        Some(_) => {
-            SecurityEvent::OriginRejected.log();
-            Err(CallerError::Missing)
-        }
+    let verdict = match inbound(&deps.context, event) {
+        Some(inbound) => match tokio::time::timeout(HANDLER_TIMEOUT, verify(deps, &inbound)).await {
+            Ok(verdict) => verdict,
+            Err(_) => return Err(failed(AuthorizerError::TimedOut)),
+        },
         None => Err(CallerError::Missing),
     };
     match verdict {
@@ -124,30 +116,23 @@ async fn decide(deps: &Deps, event: &ApiGatewayV2CustomAuthorizerV2Request) -> R
     }
 }
 
-/// Where the request came to and what it brought, and its headers with the cookies among them again.
-fn inbound(api: &Api, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<(Inbound, HeaderMap)> {
-    let context = &event.request_context;
-    let api_url = match &api.url {
+/// Where the request came to and what it brought; `None` if it comes by another way than it has to, or not from where it
+/// may.
+fn inbound(context: &HttpContext, event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<Inbound> {
+    let request = &event.request_context;
+    let api_url = match &context.api.url {
         Some(url) => url.clone(),
-        None => ApiUrl::from_gateway(context.domain_name.as_deref()?, context.stage.as_deref())?,
+        None => ApiUrl::from_gateway(request.domain_name.as_deref()?, request.stage.as_deref())?,
     };
+    // The cookies are among its headers again.
     let mut headers = event.headers.clone();
     // One that cannot be a header's value is none of ours, and hides none.
     for cookie in event.cookies.iter().filter_map(|cookie| HeaderValue::try_from(cookie).ok()) {
         headers.append(COOKIE, cookie);
     }
-    Some((Inbound::new(api_url, &headers), headers))
-}
-
-fn is_origin_allowed(
-    api: &Api,
-    event: &ApiGatewayV2CustomAuthorizerV2Request,
-    inbound: &Inbound,
-    headers: &HeaderMap,
-) -> bool {
-    let own = inbound.api_url.origin();
-    let method = &event.request_context.http.method;
-    csrf::is_allowed(method, headers, inbound.has_cookies(), own, &api.allowed_origins)
+    let source = context.source(&headers, request.http.source_ip.as_deref());
+    let inbound = Inbound::new(api_url, source, &headers);
+    context.check(&request.http.method, &headers, &inbound).is_ok().then_some(inbound)
 }
 
 async fn verify(deps: &Deps, inbound: &Inbound) -> Result<AccessClaims, CallerError> {

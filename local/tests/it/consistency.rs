@@ -191,7 +191,7 @@ fn the_readme_s_routes_are_the_template_s() {
 }
 
 /// The closed list of DESIGN.md section 6, each code with a test that gets it from the API: status, file and test.
-const CODES: [(&str, u16, &str, &str); 23] = [
+const CODES: [(&str, u16, &str, &str); 24] = [
     ("invalid_request", 400, "requests.rs", "what_is_no_json"),
     ("unsupported_media_type", 415, "requests.rs", "content_types"),
     ("body_too_large", 413, "requests.rs", "sizes"),
@@ -212,6 +212,7 @@ const CODES: [(&str, u16, &str, &str); 23] = [
     ("reauthentication_required", 403, "session_layer.rs", "a_fresh_route_wants_a_recent_proof"),
     ("wrong_password", 403, "reauthenticate.rs", "ten_wrong_passwords_in_a_row_end_the_session"),
     ("csrf_rejected", 403, "csrf.rs", "a_foreign_origin_is_refused_with_cookies_and_without"),
+    ("origin_required", 403, "edge.rs", "who_goes_around_the_cdn_is_refused"),
     ("rate_limited", 429, "signup.rs", "a_resend_that_comes_too_early"),
     ("unavailable", 503, "faults.rs", "keys_that_cannot_be_loaded"),
     ("internal", 500, "storage.rs", "an_item_that_cannot_be_read_is_an_internal_error"),
@@ -328,7 +329,7 @@ const TAKEN: [(&str, &str); 43] = [
 ];
 
 /// Values with which functions would not start, or that nobody can mean.
-const REFUSED: [(&str, &str); 67] = [
+const REFUSED: [(&str, &str); 77] = [
     ("AppUrl", ""),
     ("AppUrl", "https://"),
     ("AppUrl", "https://%"),
@@ -396,6 +397,16 @@ const REFUSED: [(&str, &str); 67] = [
     ("PasswordMinLength", "65"),
     ("ReservedUsernames", "a\nb"),
     ("KeyRotationDays", "366"),
+    ("ApiDomain", "API.example.com"),
+    ("ApiDomain", "localhost"),
+    ("ApiCertificateArn", "arn:aws:acm:eu-central-1:123:certificate/x"),
+    ("OriginSecret", "a-secret-of-31-characters-xxxxx"),
+    ("OriginSecret", "a-secret-of-32-characters-xxxxxx,"),
+    ("OriginSecret", "a-secret-of-32-characters-xxxxxx, a-secret-of-32-characters-xxxxxx"),
+    ("OriginSecret", "a-secret-of-32-characters-xxxxx\u{e9}"),
+    ("ClientAddressHeader", "CloudFront-Viewer-Address"),
+    ("ClientAddressHeader", "x-client:"),
+    ("ClientAddressHeader", "x-client,x-forwarded-for"),
 ];
 
 /// A value that a function refuses at its start would kill every function of a deployment that has succeeded.
@@ -414,6 +425,62 @@ async fn invalid_parameters_are_rejected_by_name() {
         let error = stack.err().unwrap_or_else(|| panic!("{name}={value} was taken")).to_string();
         assert!(error.starts_with(&format!("parameter {name}: ")), "{name}={value}: {error}");
     }
+}
+
+const SECRET: &str = "a-secret-of-more-than-32-characters";
+const OTHER: &str = "another!\"#$%&'()*+-./:;<=>?@[\\]^_`{|}~";
+
+/// What the example's CDN sends is what the functions read.
+#[test]
+fn the_example_of_a_cdn_is_of_this_api() {
+    let example = read("examples/cloudfront/template.yaml");
+    let secret = shared::http::edge::SECRET_HEADER;
+    assert!(example.contains(&format!("HeaderName: {secret}, HeaderValue: !Ref OriginSecret")), "{secret}");
+    assert!(example.contains("Headers: [CloudFront-Viewer-Address]"));
+    assert!(read("docs/edge.md").contains("ClientAddressHeader=cloudfront-viewer-address"));
+    // Whatever it takes for a secret, the API's template does, too.
+    let pattern = |text: &str| {
+        let (_, declaration) = text.split_once("  OriginSecret:\n    Type: String\n").expect("a parameter");
+        member(declaration.lines().find(|line| line.contains("AllowedPattern")).expect("a pattern"), "AllowedPattern")
+    };
+    let (ours, its) = (pattern(&read("template.yaml")).expect("a pattern"), pattern(&example).expect("a pattern"));
+    assert_eq!(ours, format!("({its}(,{its})?)?"));
+}
+
+/// Parameters that are given together.
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_that_go_together_are_taken_together_alone() {
+    let domain = ("ApiDomain", "api.example.com");
+    let certificate = ("ApiCertificateArn", "arn:aws:acm:eu-central-1:123456789012:certificate/0b4f6f0a-7d0e");
+    let both = format!("{SECRET},{OTHER}");
+    for taken in [
+        &[("OriginSecret", SECRET), ("ClientAddressHeader", "x-client-ip")][..],
+        &[("OriginSecret", both.as_str()), ("ClientAddressHeader", "cloudfront-viewer-address")],
+        &[domain, certificate],
+    ] {
+        let stack = local::LocalStack::start(crate::harness::options(taken)).await;
+        assert!(stack.is_ok(), "{taken:?}: {}", stack.err().map(|error| error.to_string()).unwrap_or_default());
+    }
+    for (given, named) in [
+        (&[("OriginSecret", SECRET)][..], "ClientAddressHeader"),
+        (&[("ClientAddressHeader", "x-client-ip")], "OriginSecret"),
+        (&[("OriginSecret", SECRET), ("ClientAddressHeader", "x-forwarded-for")], "x-forwarded-for"),
+        (&[("OriginSecret", SECRET), ("ClientAddressHeader", "forwarded")], "forwarded"),
+        (&[domain], "ApiCertificateArn"),
+        (&[certificate], "ApiDomain"),
+    ] {
+        let stack = local::LocalStack::start(crate::harness::options(given)).await;
+        let error = stack.err().unwrap_or_else(|| panic!("{given:?} was taken")).to_string();
+        assert!(error.contains(named) && !error.contains(SECRET), "{given:?}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_not_be_shown_is_in_no_message() {
+    let short = "a-secret-that-is-too-short";
+    let stack = local::LocalStack::start(crate::harness::options(&[("OriginSecret", short)])).await;
+    let error = stack.expect_err("an error").to_string();
+    assert!(error.starts_with("parameter OriginSecret: ") && !error.contains(short), "{error}");
 }
 
 #[test]

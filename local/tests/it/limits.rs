@@ -569,17 +569,22 @@ async fn a_hundred_failures_from_one_source_in_ten_minutes() {
     let device = open.log_in(&by_name(&alice), &alice.password).await.expect(200).json()["device"].clone();
     let (signup_id, mail) = open.sign_up(&Person::named("carol")).await;
     let forgot = json!({"email": bob.email, "client": "app"});
-    let reset_id = open.client().post("/password/forgot").json(forgot).send().await.expect(202).json()["reset_id"].clone();
+    let reset_id =
+        open.client().post("/password/forgot").json(forgot).send().await.expect(202).json()["reset_id"].clone();
     let reset_code = open.secrets_to(&bob.email).await.code();
     // What is right is no failure.
     for _ in 0..3 {
         log_in_from(&behind, "203.0.113.7", bob.login("app")).await.expect(200);
     }
     for count in 0..98 {
-        log_in_from(&behind, "203.0.113.7", wrong(&format!("name{count}"))).await.expect_problem(401, "invalid_credentials");
+        log_in_from(&behind, "203.0.113.7", wrong(&format!("name{count}")))
+            .await
+            .expect_problem(401, "invalid_credentials");
     }
     // Wrong codes are counted with them.
-    let verify = |code: &str| behind.client().post("/verify").json(json!({"signup_id": signup_id, "code": code, "client": "app"}));
+    let verify = |code: &str| {
+        behind.client().post("/verify").json(json!({"signup_id": signup_id, "code": code, "client": "app"}))
+    };
     let reset = |code: &str| {
         let body = json!({"reset_id": reset_id, "code": code, "password": "nine loud otters of mine"});
         behind.client().post("/password/reset").json(body)
@@ -672,10 +677,12 @@ async fn a_refused_source_uses_up_nobody_s_mails() {
     let (open, behind) = deployments(&[("SourceRequests", "1")]).await;
     let (_, app) = open.person_with_session("alice").await;
     for count in 0..8 {
-        let signup = Person { email: "bob@example.test".to_owned(), ..Person::named(&format!("bob{count}")) }.signup("app");
+        let signup =
+            Person { email: "bob@example.test".to_owned(), ..Person::named(&format!("bob{count}")) }.signup("app");
         let status = from(behind.client().post("/signup").json(signup), "203.0.113.7").send().await.status;
         assert_eq!(status, if count == 0 { 202 } else { 429 });
-        let change = behind.client().post("/email/change").bearer(&app.access).json(json!({"email": "bob@example.test"}));
+        let change =
+            behind.client().post("/email/change").bearer(&app.access).json(json!({"email": "bob@example.test"}));
         let status = from(change, "203.0.113.7").send().await.status;
         assert_eq!(status, if count == 0 { 202 } else { 429 });
         let forgot = behind.client().post("/password/forgot").json(json!({"username": "alice"}));

@@ -29,6 +29,7 @@ mod verify;
 mod cookies;
 mod csrf;
 mod device;
+mod edge;
 mod flows;
 mod forged;
 mod fresh;

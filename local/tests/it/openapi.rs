@@ -69,8 +69,10 @@ fn the_errors_are_those_of_each_function_s_specification() {
         if function.routes.is_empty() {
             continue;
         }
-        // A fault of ours may happen anywhere.
-        assert!(described.remove("internal"), "{}", function.binary);
+        // A fault of ours may happen anywhere, and what goes around the CDN is refused everywhere.
+        for anywhere in ["internal", "origin_required"] {
+            assert!(described.remove(anywhere), "{}: {anywhere}", function.binary);
+        }
         assert_eq!(described, specified(&function.binary), "{}", function.binary);
     }
 }

@@ -20,6 +20,7 @@ use shared::outbox::{OutboxItem, QueuedMail};
 use shared::store::Store;
 
 use crate::authorizer::with_ping;
+use crate::edge::{HEADER, SECRET};
 use crate::harness::{AppSession, Person, Stack, options, retry_key};
 
 /// One item that a call touches, as IAM sees it.

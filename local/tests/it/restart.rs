@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{DynamoProxy, retry_key};
 
 /// A process of `local`, killed with its value.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     output: BufReader<ChildStdout>,
     url: String,
@@ -32,12 +32,21 @@ impl Process {
         Self { child, output, url }
     }
 
+    /// One that writes its log into a file.
+    pub(crate) fn logging(arguments: &[&str], log: &Path) -> Self {
+        let log = std::fs::File::create(log).expect("a file");
+        let mut child = command(arguments).stderr(log).spawn().expect("the binary starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let url = ready(&mut output);
+        Self { child, output, url }
+    }
+
     fn on(data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().expect("a path in UTF-8");
         Self::start(&[&["--data", data, "--port", "0"], more].concat())
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("an end");
     }
@@ -51,7 +60,7 @@ impl Process {
         self.post_with(path, body, &[]).await
     }
 
-    async fn post_with(&self, path: &str, body: Value, headers: &[(&str, &str)]) -> (u16, Value) {
+    pub(crate) async fn post_with(&self, path: &str, body: Value, headers: &[(&str, &str)]) -> (u16, Value) {
         let mut request = http().post(format!("{}{path}", self.url)).json(&body);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -380,11 +389,7 @@ async fn memory_leaves_nothing_behind() {
 async fn the_log_holds_no_secret_and_no_address() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
-    let errors = std::fs::File::create(&log).expect("a file");
-    let mut child = command(&["--memory", "--port", "0"]).stderr(errors).spawn().expect("the binary starts");
-    let mut output = BufReader::new(child.stdout.take().expect("its output"));
-    let url = ready(&mut output);
-    let process = Process { child, output, url };
+    let process = Process::logging(&["--memory", "--port", "0"], &log);
 
     let (_, signup) = process.post("/signup", signup("alice")).await;
     let mail = process.mails().await.pop().expect("a mail");

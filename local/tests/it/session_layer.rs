@@ -16,12 +16,25 @@ use crate::harness::{AppSession, Stack};
 
 /// What a function of the same deployment has.
 pub(crate) fn platform(stack: &Stack) -> Platform {
-    platform_without(stack, "")
+    platform_with(stack, &[])
+}
+
+/// The same, with other values of some variables.
+pub(crate) fn platform_with(stack: &Stack, given: &[(&str, &str)]) -> Platform {
+    let mut variables = variables(stack);
+    variables.extend(given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    platform_of(stack, variables)
 }
 
 /// The same, without one of its variables.
 fn platform_without(stack: &Stack, missing: &str) -> Platform {
-    let mut given = HashMap::from(
+    let mut variables = variables(stack);
+    variables.remove(missing);
+    platform_of(stack, variables)
+}
+
+fn variables(stack: &Stack) -> HashMap<String, String> {
+    HashMap::from(
         [
             ("TABLE_NAME", "UsersTable"),
             ("KEYS_TABLE_NAME", "KeysTable"),
@@ -29,14 +42,18 @@ fn platform_without(stack: &Stack, missing: &str) -> Platform {
             ("ALLOWED_ORIGINS", ""),
             ("COOKIE_DOMAIN", ""),
             ("LOG_CLIENT_ADDRESS", "true"),
+            ("ORIGIN_SECRET", ""),
+            ("CLIENT_ADDRESS_HEADER", ""),
             ("REVOCATION_CHECK", "token"),
             ("RENEW_FUNCTION", "RenewFunction"),
             ("FRESH_AUTHENTICATION", "300"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
-    );
-    given.remove(missing);
-    let environment = Environment::new(move |name| given.get(name).cloned());
+    )
+}
+
+fn platform_of(stack: &Stack, variables: HashMap<String, String>) -> Platform {
+    let environment = Environment::new(move |name| variables.get(name).cloned());
     let aws = stack.aws();
     Platform::new(environment, stack.clock.clone(), aws, Concurrency::One).expect("a configuration")
 }

@@ -1,5 +1,5 @@
-//! What every request meets before and after its handler: where the API is, the check of its origin, the log's span, and
-//! what every answer carries.
+//! What every request meets before and after its handler: where the API is, the checks of its way and its origin, the log's
+//! span, and what every answer carries.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,12 +8,15 @@ use lambda_http::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use lambda_http::http::{HeaderMap, Method};
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 use tracing::Span;
 
 use super::cookies::Cookies;
 use super::credentials::Inbound;
+use super::edge::{Edge, SECRET_HEADER};
+use super::source::Source;
 use super::{Code, Problem, Response, csrf};
 use crate::config::{Api, ConfigError, Environment};
 use crate::telemetry::SecurityEvent;
@@ -33,11 +36,18 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
 ];
 
+/// A request that was let through, and where it comes from. An endpoint within a layer is told by it: the secret is gone by
+/// then.
+#[derive(Clone, Copy)]
+struct Admitted(Source);
+
 /// What the requests of a function have in common.
 #[derive(Clone, Debug)]
 pub struct HttpContext {
     /// Where the API is, and which pages meet it.
     pub api: Api,
+    /// The CDN in front, if there is one.
+    edge: Option<Edge>,
     /// Whether log lines hold source address and user agent.
     log_client_address: bool,
 }
@@ -45,13 +55,32 @@ pub struct HttpContext {
 impl HttpContext {
     /// Reads the settings.
     pub fn from_env(environment: &Environment) -> Result<Self, ConfigError> {
-        Ok(Self { api: environment.api()?, log_client_address: environment.log_client_address()? })
+        Ok(Self {
+            api: environment.api()?,
+            edge: environment.edge()?,
+            log_client_address: environment.log_client_address()?,
+        })
     }
 
-    /// Whether a request comes from where it may.
-    pub fn check_origin(&self, request: &Request, inbound: &Inbound) -> Result<(), Problem> {
+    /// Lets a request through to its handler that comes by the way that it has to, and from where it may. The secret that the
+    /// CDN showed goes no further: the handler may be anyone's, and log what it is given.
+    pub fn admit(&self, request: &mut Request, inbound: &Inbound) -> Result<(), Problem> {
+        if request.extensions().get::<Admitted>().is_none() {
+            self.check(request.method(), request.headers(), inbound)?;
+            request.headers_mut().remove(SECRET_HEADER);
+            request.extensions_mut().insert(Admitted(inbound.source));
+        }
+        Ok(())
+    }
+
+    /// Whether a request with these headers comes by the way that it has to, and from where it may. The way is looked at
+    /// first, whatever the method: who goes around the CDN is told nothing else.
+    pub fn check(&self, method: &Method, headers: &HeaderMap, inbound: &Inbound) -> Result<(), Problem> {
+        if self.edge.as_ref().is_some_and(|edge| !edge.is_behind(headers)) {
+            SecurityEvent::EdgeBypassed.log();
+            return Err(Problem::new(Code::OriginRequired));
+        }
         let own = inbound.api_url.origin();
-        let (method, headers) = (request.method(), request.headers());
         if csrf::is_allowed(method, headers, inbound.has_cookies(), own, &self.api.allowed_origins) {
             Ok(())
         } else {
@@ -60,23 +89,37 @@ impl HttpContext {
         }
     }
 
-    /// The span of a request: every log line within it names the request, and its client where the operator wants that.
-    pub fn span(&self, request: &Request) -> Span {
+    /// Where a request comes from, which API Gateway had from `source_ip`: from there, or where the CDN had it from.
+    pub fn source(&self, headers: &HeaderMap, source_ip: Option<&str>) -> Source {
+        let edge = self.edge.as_ref().filter(|edge| edge.is_behind(headers));
+        edge.map_or_else(|| Source::of_gateway(source_ip), |edge| edge.source(headers))
+    }
+
+    /// Where a request comes from.
+    pub fn source_of(&self, request: &Request) -> Source {
+        if let Some(Admitted(source)) = request.extensions().get() {
+            return *source;
+        }
         let source_ip = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
             _ => None,
         };
-        let user_agent = request.headers().get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
-        self.span_of(&request_id(request), source_ip, user_agent)
+        self.source(request.headers(), source_ip)
     }
 
-    /// The span of a request of this id, from this address, by this user agent.
-    pub fn span_of(&self, request_id: &str, source_ip: Option<&str>, user_agent: &[u8]) -> Span {
+    /// The span of a request: every log line within it names the request, and its client where the operator wants that.
+    pub fn span(&self, request: &Request) -> Span {
+        let user_agent = request.headers().get("user-agent").map(HeaderValue::as_bytes).unwrap_or_default();
+        self.span_of(&request_id(request), self.source_of(request), user_agent)
+    }
+
+    /// The span of a request of this id, from this source, by this user agent.
+    pub fn span_of(&self, request_id: &str, source: Source, user_agent: &[u8]) -> Span {
         let user_agent = self.log_client_address.then(|| {
             let text = String::from_utf8_lossy(user_agent);
             text[..text.floor_char_boundary(MAX_LOGGED_USER_AGENT)].to_owned()
         });
-        let source_ip = source_ip.filter(|_| self.log_client_address);
+        let source_ip = source.address().filter(|_| self.log_client_address).map(tracing::field::display);
         tracing::info_span!("request", request_id, source_ip, user_agent)
     }
 
@@ -131,7 +174,7 @@ mod tests {
 
     fn context() -> HttpContext {
         let api = Api { url: None, allowed_origins: Vec::new(), cookie_domain: None };
-        HttpContext { api, log_client_address: true }
+        HttpContext { api, edge: None, log_client_address: true }
     }
 
     /// Whatever AWS does: a handler that never ends is answered before the function is stopped.

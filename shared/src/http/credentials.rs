@@ -1,16 +1,15 @@
 //! What a request brings to show who it is from.
 
+use lambda_http::Request;
 use lambda_http::http::{HeaderMap, HeaderValue};
-use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt};
 
+use super::context::HttpContext;
 use super::cookies::{self, CookieKind};
 use super::json::MAX_BODY;
 use super::origin::ApiUrl;
 use super::source::Source;
 use super::{Code, Problem};
 use crate::clock::Timestamp;
-use crate::config::Api;
 use crate::session::SessionRef;
 use crate::token::{AccessError, KeyError, KeyRing};
 
@@ -19,6 +18,8 @@ use crate::token::{AccessError, KeyError, KeyRing};
 pub struct Inbound {
     /// The API's own URL.
     pub api_url: ApiUrl,
+    /// Where it came from, as limits count it.
+    pub source: Source,
     /// The cookie `access`.
     pub access_cookie: Option<String>,
     /// The cookie `refresh`.
@@ -37,26 +38,20 @@ pub struct Inbound {
     pub body_length: usize,
     /// Whether a browser sent it on behalf of a page of another site: a link that was followed, for instance.
     pub is_cross_site: bool,
-    /// Where it comes from.
-    pub source: Source,
 }
 
 impl Inbound {
     /// Reads a request's credentials.
-    pub fn of_request(api: &Api, request: &Request) -> Result<Self, Problem> {
-        let api_url = ApiUrl::of_request(api.url.as_ref(), request)
+    pub fn of_request(context: &HttpContext, request: &Request) -> Result<Self, Problem> {
+        let api_url = ApiUrl::of_request(context.api.url.as_ref(), request)
             .ok_or_else(|| Problem::new(Code::Internal).caused_by("the event names no domain"))?;
         let body: &[u8] = request.body();
-        let source_ip = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
-            _ => None,
-        };
-        let source = Source::of_gateway(source_ip);
-        Ok(Self { body_length: body.len(), source, ..Self::new(api_url, request.headers()) })
+        let source = context.source_of(request);
+        Ok(Self { body_length: body.len(), ..Self::new(api_url, source, request.headers()) })
     }
 
-    /// Reads the credentials of a request to `api_url` with these headers.
-    pub fn new(api_url: ApiUrl, headers: &HeaderMap) -> Self {
+    /// Reads the credentials of a request from `source` to `api_url` with these headers.
+    pub fn new(api_url: ApiUrl, source: Source, headers: &HeaderMap) -> Self {
         let cookie = |kind| cookies::find(headers, &api_url, kind);
         let bytes = |name: &str| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
         Self {
@@ -69,8 +64,8 @@ impl Inbound {
             device: String::from_utf8_lossy(bytes("user-agent")).into_owned(),
             body_length: std::str::from_utf8(bytes("content-length")).ok().and_then(|n| n.parse().ok()).unwrap_or(0),
             is_cross_site: bytes("sec-fetch-site") == b"cross-site",
-            source: Source::of_gateway(None),
             api_url,
+            source,
         }
     }
 

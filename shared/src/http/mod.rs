@@ -1,9 +1,9 @@
 //! What every endpoint does with HTTP, in one place each.
 //!
 //! - [`json`]: bodies in and out; [`problem`]: errors out (RFC 9457);
-//! - [`origin`]: where the API is, and who may call it; [`csrf`]: the check of every unsafe request;
+//! - [`origin`]: where the API is, and who may call it; [`csrf`]: the check of every unsafe request; [`edge`]: the CDN in front;
 //! - [`context`]: what every request meets before and after its handler;
-//! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from;
+//! - [`cookies`], [`credentials`]: what a request brings; [`caller`]: whom it comes from; [`source`]: where from;
 //! - [`reauthentication`]: the password of who is signed in, asked again;
 //! - [`session_layer`]: what surrounds a protected function, ours or anyone's;
 //! - [`source`]: where a request comes from, as limits count it;
@@ -14,6 +14,7 @@ pub mod context;
 pub mod cookies;
 pub mod credentials;
 pub mod csrf;
+pub mod edge;
 pub mod json;
 pub mod origin;
 pub mod page;

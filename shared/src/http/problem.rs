@@ -90,6 +90,8 @@ codes! {
     WrongPassword = "wrong_password", FORBIDDEN, "The password is not the right one";
     /// A request from a page that may not make it.
     CsrfRejected = "csrf_rejected", FORBIDDEN, "The request's origin is not allowed";
+    /// A request that did not come through the CDN that stands in front.
+    OriginRequired = "origin_required", FORBIDDEN, "The request has to come through the service's own address";
     /// Too many, too soon.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     /// Something that is needed did not answer. The same request may be sent again.
@@ -393,6 +395,6 @@ mod tests {
     #[test]
     fn every_code_is_spelled_once() {
         let names: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(names.len(), 23);
+        assert_eq!(names.len(), 24);
     }
 }

@@ -1,6 +1,6 @@
 //! A `tower` layer for functions whose callers are signed in, this project's own and anyone's in the same stack.
 //!
-//! It checks the request's origin, verifies the caller, and hands the handler a [`Caller`] with user and session among
+//! It checks the request's way (past the CDN, if there is one, it is refused) and its origin, verifies the caller, and hands the handler a [`Caller`] with user and session among
 //! the request's extensions. Past half of a browser's access token it extends the session, and the answer carries the
 //! new cookie: every call keeps the session alive. Whoever is not signed in never reaches the handler, whose errors are
 //! answered as problems.
@@ -102,11 +102,11 @@ where
         let answer = async move {
             let Authenticator { context, clock, .. } = &*authenticator;
             let (now, id) = (clock.now(), request_id(&request));
-            let inbound = match Inbound::of_request(&context.api, &request) {
+            let inbound = match Inbound::of_request(context, &request) {
                 Ok(inbound) => inbound,
                 Err(problem) => return Ok(context.problem_response(problem, None, &id)),
             };
-            let authenticated = match context.check_origin(&request, &inbound) {
+            let authenticated = match context.admit(&mut request, &inbound) {
                 Ok(()) => context.within_timeout(authenticator.authenticate(&inbound, now)).await,
                 Err(problem) => Err(problem),
             };

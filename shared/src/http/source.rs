@@ -4,7 +4,7 @@
 //! household or phone, and by /48, which is one site at most providers and has ten times as much. Where nobody can say where a
 //! request comes from, all such requests are one source: they share its limit, and are never without one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// How much more a /48 may than a /64.
 const SITE_FACTOR: u32 = 10;
@@ -34,12 +34,17 @@ impl Source {
     }
 
     /// What somebody else than API Gateway says: `203.0.113.7` or `2001:db8::7`, in brackets or not, with a port or without;
-    /// an IPv6 address that has a port has brackets. It never counts as loopback: that would be a way around every limit.
+    /// an IPv6 address that has a port should have brackets, and some CDNs write none. It never counts as loopback: that would be a way around every limit.
     pub fn of_text(text: &str) -> Self {
         let text = text.trim();
         let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
         let address = text.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()));
-        let address: Option<IpAddr> = address.or_else(bracketed);
+        let unbracketed = || {
+            let (address, port) = text.rsplit_once(':')?;
+            port.parse::<u16>().ok()?;
+            address.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        };
+        let address: Option<IpAddr> = address.or_else(bracketed).or_else(unbracketed);
         Self(address.map_or(Place::Unknown, |address| Place::Remote(address.to_canonical())))
     }
 
@@ -56,25 +61,14 @@ impl Source {
     pub fn counted(self) -> impl Iterator<Item = (Network, u32)> {
         let (network, site) = match self.0 {
             Place::Loopback(_) => (None, None),
-            Place::Unknown => (Some([0; 9]), None),
-            Place::Remote(IpAddr::V4(address)) => {
-                let [a, b, c, d] = address.octets();
-                (Some([32, a, b, c, d, 0, 0, 0, 0]), None)
-            }
+            Place::Unknown => (Some(Network::new(&[])), None),
+            Place::Remote(IpAddr::V4(address)) => (Some(Network::new(&address.octets())), None),
             Place::Remote(IpAddr::V6(address)) => {
                 let octets = address.octets();
-                let prefix = |length: u8, bytes: usize| {
-                    std::array::from_fn(|index| match index.checked_sub(1) {
-                        None => length,
-                        Some(byte) if byte < bytes => octets[byte],
-                        Some(_) => 0,
-                    })
-                };
-                (Some(prefix(64, 8)), Some(prefix(48, 6)))
+                (Some(Network::new(&octets[..8])), Some(Network::new(&octets[..6])))
             }
         };
-        let network = network.map(|network| (Network(network), 1));
-        network.into_iter().chain(site.map(|site| (Network(site), SITE_FACTOR)))
+        network.map(|network| (network, 1)).into_iter().chain(site.map(|site| (site, SITE_FACTOR)))
     }
 }
 
@@ -83,6 +77,17 @@ impl Source {
 pub struct Network([u8; 9]);
 
 impl Network {
+    /// The one with this prefix of up to eight bytes.
+    fn new(prefix: &[u8]) -> Self {
+        let mut bytes = [0; 9];
+        let [length, start @ ..] = &mut bytes;
+        for (byte, octet) in start.iter_mut().zip(prefix) {
+            *byte = *octet;
+            *length += 8;
+        }
+        Self(bytes)
+    }
+
     /// What to count it under. No two networks have the same bytes.
     pub const fn as_bytes(&self) -> &[u8; 9] {
         &self.0
@@ -91,7 +96,7 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv4Addr;
 
     use proptest::prelude::*;
 
@@ -124,6 +129,18 @@ mod tests {
         assert_eq!(counted(Source::of_text("[::1]:80")), counted(Source::of_text("::2")));
     }
 
+    /// Whatever becomes of the port, the network is the right one.
+    #[test]
+    fn an_ipv6_address_may_have_a_port_without_brackets() {
+        for (text, bracketed) in [
+            ("1:2:3:4:5:6:7:8:80", "[1:2:3:4:5:6:7:8]:80"),
+            ("2001:db8:1:2::1:46532", "[2001:db8:1:2::1]:46532"),
+            ("2001:db8::1:443", "[2001:db8::1]:443"),
+        ] {
+            assert_eq!(counted(Source::of_text(text)), counted(Source::of_text(bracketed)), "{text}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_read_is_one_source() {
         for text in [
@@ -136,7 +153,7 @@ mod tests {
             "1.2.3.4:70000",
             "[1.2.3.4",
             "fe80::1%eth0",
-            "1:2:3:4:5:6:7:8:80",
+            "1:2:3:4:5:6:7:8:9:80",
             "2001:db8::1, 203.0.113.7",
             "\u{661}.2.3.4",
             "0x7f.1",
