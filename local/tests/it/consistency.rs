@@ -479,7 +479,7 @@ async fn parameters_that_go_together_are_taken_together_alone() {
 async fn what_must_not_be_shown_is_in_no_message() {
     let short = "a-secret-that-is-too-short";
     let stack = local::LocalStack::start(crate::harness::options(&[("OriginSecret", short)])).await;
-    let error = stack.err().expect("an error").to_string();
+    let error = stack.expect_err("an error").to_string();
     assert!(error.starts_with("parameter OriginSecret: ") && !error.contains(short), "{error}");
 }
 

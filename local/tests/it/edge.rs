@@ -211,8 +211,11 @@ fn a_layer_that_is_told_half_does_not_start() {
     }
 }
 
+/// Headers of a request.
+type Headers = &'static [(&'static str, &'static str)];
+
 /// What is sent beside a log-in of nobody, and the address that the log then names.
-const ADDRESSES: [(&[(&str, &str)], Option<&str>); 15] = [
+const ADDRESSES: [(Headers, Option<&str>); 15] = [
     (&[("x-client-address", "203.0.113.1")], Some("203.0.113.1")),
     (&[("x-client-address", "203.0.113.2:46532")], Some("203.0.113.2")),
     (&[("x-client-address", "::ffff:203.0.113.3")], Some("203.0.113.3")),
