@@ -212,11 +212,11 @@ fn a_layer_that_is_told_half_does_not_start() {
     }
 }
 
-/// Headers.
-type Sent = &'static [(&'static str, &'static str)];
+/// Headers of a request.
+type Headers = &'static [(&'static str, &'static str)];
 
 /// What is sent beside a log-in of nobody, and the address that the log then names.
-const ADDRESSES: [(Sent, Option<&str>); 15] = [
+const ADDRESSES: [(Headers, Option<&str>); 15] = [
     (&[("x-client-address", "203.0.113.1")], Some("203.0.113.1")),
     (&[("x-client-address", "203.0.113.2:46532")], Some("203.0.113.2")),
     (&[("x-client-address", "::ffff:203.0.113.3")], Some("203.0.113.3")),
@@ -231,7 +231,7 @@ const ADDRESSES: [(Sent, Option<&str>); 15] = [
     (&[], None),
     (&[("x-client-address", "unknown")], None),
     (&[("x-client-address", "203.0.113.14,")], None),
-    (&[("x-client-address", "2001:db8:1:2:3:4:5:6:443")], None),
+    (&[("x-client-address", "2001:db8:1:2:3:4:5:6:443")], Some("2001:db8:1:2:3:4:5:6")),
 ];
 
 /// The span of the log's line about the request of this user agent.
