@@ -455,7 +455,7 @@ pub fn replacements(deep: bool) -> Vec<Scenario<replacement::Setup>> {
     ]
 }
 
-/// A password reset, a change of address undone, and an account deleted (decisions 22 and 24): sessions
+/// A password reset, a change of address undone, and an account deleted (decisions 22 and 24 in `docs/decisions/`): sessions
 /// and sign-ins in flight, and a thief with a copied store.
 pub fn lives(deep: bool) -> Vec<Scenario<life::Setup>> {
     use life::{
