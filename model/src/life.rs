@@ -562,7 +562,7 @@ impl Setup {
     }
 
     /// Whether a reset may set the password of this account.
-    fn is_current(&self, reset: &Reset, account: &Account) -> bool {
+    fn is_current(&self, reset: Reset, account: Account) -> bool {
         let is_of_address = reset.address == account.address || self.server == Server::AddressUnchecked;
         reset.epoch == account.epoch && is_of_address && account.status.may_reset()
     }
@@ -571,7 +571,7 @@ impl Setup {
     fn compare_proof(&self, world: &mut World, request: Request) {
         let is_undo = request == Request::Undo;
         let fits = |account: &Account| match request {
-            Request::Reset(reset, _) => self.is_current(&world.resets[usize::from(reset)], account),
+            Request::Reset(reset, _) => self.is_current(world.resets[usize::from(reset)], *account),
             _ => account.undo,
         };
         let era = world.era;
@@ -657,7 +657,7 @@ impl Setup {
         if reset.completed.is_some() {
             return self.repeat_reset(world, index, password);
         }
-        let Some(account) = world.account.filter(|account| self.is_current(&reset, account)) else {
+        let Some(account) = world.account.filter(|account| self.is_current(reset, *account)) else {
             return Said::Refused;
         };
         let epoch = account.epoch + u8::from(self.server != Server::ResetKeepsEpoch);
