@@ -40,7 +40,7 @@ export function Settings({ close }: { close(): void }) {
         <NameField key={username} defaultValue={username} />
       </Form>
       <p role="status">Your address is {email}.</p>
-      <Form label="Change the email" submit={changeEmail}>
+      <Form key={email} label="Change the email" submit={changeEmail}>
         <Field label="New email" name="email" type="email" autoComplete="email" />
       </Form>
       {changeId && (
