@@ -5,10 +5,12 @@
 //! or a broken variant of it, or one of the ways that others publish. `stateright` explores every interleaving within
 //! the bounds of a [`world::Setup`]; [`scenarios`] names the set-ups, what has to hold in each, and what has to fail.
 //!
-//! [`replacement`] is a model of its own: a password given again, and a password changed, which replace a session by another.
+//! Two are models of their own: [`replacement`], a password given again and a password changed, which replace a session by
+//! another; and [`life`], a password reset, a change of address undone, and an account deleted, which end all sessions.
 //!
 //! Breadth first and with one thread, so that a counterexample is a shortest one.
 
+pub mod life;
 pub mod protocol;
 pub mod replacement;
 pub mod scenarios;

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     println!("{:<58} {:>9} {:>6} {:>8}  violated", "scenario", "states", "depth", "seconds");
     report.check(scenarios::all(deep));
     report.check(scenarios::replacements(deep));
+    report.check(scenarios::lives(deep));
     let Report { states, contradictions } = report;
     println!("{states} states in {:.1} s", begun.elapsed().as_secs_f64());
     for contradiction in &contradictions {

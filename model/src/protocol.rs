@@ -1,7 +1,10 @@
 //! What a server does with a refresh: production's machine, broken variants of it, and what others publish.
 
-use shared::account::{Epoch, UserId};
+use std::sync::LazyLock;
+
+use shared::account::{EmailAddress, Epoch, Status, User, UserId, Username};
 use shared::clock::Timestamp;
+use shared::locale::Locale;
 use shared::session::{
     AccessDecision, AuthenticationMethods, Decision, Generation, Kind, KindLifetimes, Lifetimes, Presented,
     REMEMBERED_KEYS, RetryKey, Session, SessionId,
@@ -19,6 +22,19 @@ const LIFETIMES: Lifetimes = Lifetimes {
     refresh_grace: 10,
 };
 const NOW: Timestamp = Timestamp::from_unix(1_000_000);
+const USER_ID: UserId = UserId::from_bytes([2; 16]);
+
+/// The user whose sessions these are.
+static SOMEBODY: LazyLock<User> = LazyLock::new(|| User {
+    id: USER_ID,
+    username: Username::parse("somebody").expect("a name"),
+    email: EmailAddress::parse("somebody@example.test").expect("an address"),
+    status: Status::Enabled,
+    epoch: Epoch::FIRST,
+    locale: Locale::En,
+    created_at: NOW,
+    undos: Vec::new(),
+});
 
 /// A retry key; equal numbers are equal keys.
 pub type Key = u8;
@@ -47,7 +63,7 @@ impl Stored {
         let rotated_at = Timestamp::from_unix(NOW.unix() - u64::from(self.age) * STEP);
         Session {
             id: SessionId::from_bytes([1; 16]),
-            user_id: UserId::from_bytes([2; 16]),
+            user_id: USER_ID,
             kind,
             generation: Generation::from_number(u32::from(self.generation)),
             epoch: Epoch::FIRST,
@@ -61,6 +77,14 @@ impl Stored {
             recent_keys: self.keys.map(|key| key.map(|number| RetryKey::from_hash([number; 32]))),
             device: String::new(),
         }
+    }
+
+    /// Whether the session, which is of this epoch, opens anything to a server that has read a user of an epoch and a status.
+    pub fn is_alive(&self, kind: Kind, epoch: u8, user: Option<(u8, Status)>) -> bool {
+        let of_number = |epoch| Epoch::from_number(u64::from(epoch));
+        let session = Session { epoch: of_number(epoch), ..self.to_session(kind) };
+        let user = user.map(|(epoch, status)| User { epoch: of_number(epoch), status, ..SOMEBODY.clone() });
+        session.is_alive(user.as_ref(), NOW)
     }
 
     /// The session after a rotation with `key`.

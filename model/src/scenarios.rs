@@ -8,6 +8,7 @@ use std::hash::Hash;
 use shared::session::Kind;
 use stateright::{Checker, Model};
 
+use crate::life::{self, Server};
 use crate::protocol::{Access, Protocol};
 use crate::replacement::{self, Replacement};
 use crate::world::{
@@ -450,6 +451,110 @@ pub fn replacements(deep: bool) -> Vec<Scenario<replacement::Setup>> {
             Replacement::Latchkey,
             Setup { waits_after_crash: false, ..honest(Kind::Browser) },
             &[(STAYS_SIGNED_IN, 14)],
+        ),
+    ]
+}
+
+/// A password reset, a change of address undone, and an account deleted (decisions 22 and 24 in `docs/decisions/`): sessions
+/// and sign-ins in flight, and a thief with a copied store.
+pub fn lives(deep: bool) -> Vec<Scenario<life::Setup>> {
+    use life::{
+        ANSWERED_AGAIN, BEFORE_IS_OVER, NOBODY_COMES_BACK, NOBODY_HALF, NOTHING_IS_DELETED, NOTHING_IS_LEFT,
+        ONLY_BY_PASSWORD, PROOFS_ARE_OF_NOW, Setup, TAKEN_BACK_STAYS, TOLD_ONCE, UNDO_WINS,
+    };
+    const HOLDS: &[&str] = &[
+        BEFORE_IS_OVER,
+        ONLY_BY_PASSWORD,
+        ANSWERED_AGAIN,
+        PROOFS_ARE_OF_NOW,
+        UNDO_WINS,
+        NOBODY_HALF,
+        TAKEN_BACK_STAYS,
+        NOTHING_IS_LEFT,
+        TOLD_ONCE,
+    ];
+    let more = u8::from(deep);
+    let tries = |setup: Setup| Setup { thief_tries: setup.thief_tries + more, ..setup };
+    let [reset, undo, deletion, taken_back] =
+        [Setup::reset, Setup::undo, Setup::deletion, Setup::taken_back].map(|setup| move |kind| tries(setup(kind)));
+    let holds = |name, setup, fails| Scenario { name, setup, holds: HOLDS, fails };
+    let fails = |name, server, setup, fails| Scenario {
+        name,
+        setup: Setup { server, ..setup },
+        holds: &[TAKEN_BACK_STAYS],
+        fails,
+    };
+    let alone = |setup: Setup| Setup { theft: false, thief_tries: 0, ..setup };
+    vec![
+        holds("a reset, in an app", reset(Kind::App), &[(NOBODY_COMES_BACK, 11)]),
+        holds(
+            "a reset, in a browser that asks",
+            Setup { refreshes: 0, asks: 1, ..reset(Kind::Browser) },
+            &[(NOBODY_COMES_BACK, 11)],
+        ),
+        holds("an undo, in an app", undo(Kind::App), &[(NOBODY_COMES_BACK, 16)]),
+        holds("a deletion, in an app", deletion(Kind::App), &[(NOTHING_IS_DELETED, 9)]),
+        holds(
+            "a deletion, in a browser that asks",
+            Setup { refreshes: 0, asks: 1, ..deletion(Kind::Browser) },
+            &[(NOTHING_IS_DELETED, 9)],
+        ),
+        holds(
+            "a deletion, an undo, another deletion",
+            taken_back(Kind::App),
+            &[(NOBODY_COMES_BACK, 12), (NOTHING_IS_DELETED, 10)],
+        ),
+        fails(
+            "broken: a reset keeps the epoch",
+            Server::ResetKeepsEpoch,
+            reset(Kind::App),
+            &[(BEFORE_IS_OVER, 10), (ONLY_BY_PASSWORD, 7)],
+        ),
+        fails(
+            "broken: a sign-in is of the epoch when it is written",
+            Server::LoginLooksTwice,
+            alone(reset(Kind::App)),
+            &[(ONLY_BY_PASSWORD, 10)],
+        ),
+        fails(
+            "broken: a completed reset is spent",
+            Server::ResetIsForgotten,
+            alone(reset(Kind::App)),
+            &[(ANSWERED_AGAIN, 9)],
+        ),
+        fails(
+            "broken: a reset that its copy overtakes looks once",
+            Server::ResetLooksOnce,
+            alone(reset(Kind::App)),
+            &[(ANSWERED_AGAIN, 10)],
+        ),
+        fails(
+            "broken: a reset holds for any address",
+            Server::AddressUnchecked,
+            undo(Kind::App),
+            &[(PROOFS_ARE_OF_NOW, 8)],
+        ),
+        fails("broken: an undo keeps the epoch", Server::UndoKeepsEpoch, undo(Kind::App), &[(UNDO_WINS, 12)]),
+        fails("broken: an undo keeps the password", Server::UndoKeepsPassword, undo(Kind::App), &[(UNDO_WINS, 10)]),
+        fails(
+            "broken: an undo that its copy overtakes looks once",
+            Server::UndoLooksOnce,
+            undo(Kind::App),
+            &[(ANSWERED_AGAIN, 11)],
+        ),
+        fails("broken: sign-in asks for no status", Server::StatusUnchecked, undo(Kind::App), &[(NOBODY_HALF, 10)]),
+        Scenario {
+            name: "broken: the outbox deletes what it no longer sees",
+            setup: Setup { server: Server::DeletesUnseen, ..taken_back(Kind::App) },
+            holds: &[PROOFS_ARE_OF_NOW],
+            fails: &[(TAKEN_BACK_STAYS, 10)],
+        },
+        fails("broken: the outbox looks once", Server::OnePass, deletion(Kind::App), &[(NOTHING_IS_LEFT, 9)]),
+        fails(
+            "broken: every deletion that was asked for is told of",
+            Server::EveryDeletionCounts,
+            taken_back(Kind::App),
+            &[(TOLD_ONCE, 26)],
         ),
     ]
 }

@@ -59,6 +59,11 @@ fn what_is_replaced_is_over_and_a_repeated_request_is_answered_as_the_first() {
     check(scenarios::replacements(false));
 }
 
+#[test]
+fn nothing_of_before_a_reset_an_undo_or_a_deletion_opens_anything_after_it() {
+    check(scenarios::lives(false));
+}
+
 /// The shortest counterexample of a scenario, as the steps that it takes.
 #[track_caller]
 fn counterexample(scenarios: Vec<Scenario>, name: &str, property: &str) -> Vec<String> {

@@ -1,5 +1,5 @@
 /**
- * The examples of `examples/`, on an origin of their own, from sign-up to log-out.
+ * The examples of `examples/`, on an origin of their own, from sign-up to log-out, and to the deletion of an account.
  *
  * `LATCHKEY_SCREENSHOTS`: a folder, into which each view goes as it looks.
  */
@@ -153,7 +153,127 @@ async function walk(path: string, name: string, username: string) {
   await context.close();
 }
 
+/** Another name, address and password, the password forgotten, and the account deleted. */
+async function live(path: string, name: string, username: string) {
+  await stack.account(username);
+  const context = await chromium.browser.newContext({ locale: 'en', viewport: { width: 360, height: 640 } });
+  const page = await context.newPage();
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(String(error)));
+  const field = (label: string) => page.getByLabel(label).and(page.locator('input:visible'));
+  const press = (name: string) => page.getByRole('button', { name, exact: true }).click();
+  const heading = (name: string) => page.getByRole('heading', { name, exact: true }).waitFor();
+  const alert = (text: string) => page.getByRole('alert').filter({ hasText: text }).waitFor();
+  const status = (text: string) => page.getByRole('status').filter({ hasText: text }).waitFor();
+  const isFocused = (label: string) => field(label).evaluate((element) => element === document.activeElement);
+  const dialog = page.getByRole('dialog', { name: 'Is it you?' });
+  /** The next request to `/me` is answered as if the password had been given long ago. */
+  const makeStale = () =>
+    page.route(
+      stack.direct + '/me',
+      (route) =>
+        route.fulfill({
+          status: 403,
+          contentType: 'application/problem+json',
+          headers: { 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true' },
+          body: JSON.stringify({ code: 'reauthentication_required', status: 403 }),
+        }),
+      { times: 1 },
+    );
+  const give = async (password: string) => {
+    await dialog.getByLabel('Password').fill(password);
+    await dialog.getByRole('button', { name: 'Go on' }).click();
+  };
+  const logIn = async (username: string, password: string) => {
+    await heading('Log in');
+    await field('User name').fill(username);
+    await field('Password').fill(password);
+    await press('Log in');
+    await heading(`Hello, ${username}`);
+    await press('Account settings');
+    await heading('Account settings');
+  };
+
+  await page.goto(origin + path);
+  await heading('Sign up');
+  await press('I have an account');
+  await logIn(username, PASSWORD);
+  await look(page, `${name}-settings`);
+
+  const other = `${username}-too`;
+  await field('User name').fill(other);
+  await makeStale();
+  await press('Change the name');
+  await dialog.waitFor();
+  await look(page, `${name}-ask`);
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await alert('Nothing was changed');
+  await makeStale();
+  await press('Change the name');
+  await give('not the password');
+  await dialog.getByRole('alert').filter({ hasText: 'This is not your password' }).waitFor();
+  await give(PASSWORD);
+  await status('Your name is changed');
+  assert.equal(await field('User name').inputValue(), other);
+
+  const email = `${username}@new.example`;
+  await field('New email').fill(email);
+  await press('Change the email');
+  await status('A code is on its way');
+  await field('Code from the mail').fill(await stack.code(email));
+  await press('Confirm');
+  await status(`Your address is ${email}.`);
+
+  await field('Present password').fill(PASSWORD);
+  await field('New password').fill('short');
+  await press('Change the password');
+  await alert('This password is too short');
+  assert.ok(await isFocused('New password'));
+  assert.equal(await field('Present password').getAttribute('aria-invalid'), null);
+  await field('New password').fill('seven quiet llamas');
+  await press('Change the password');
+  await status('Your password is changed');
+  await look(page, `${name}-changed`);
+  await press('Back');
+  await heading(`Hello, ${other}`);
+  await press('Log out');
+
+  await heading('Log in');
+  await press('I have forgotten my password');
+  await heading('A new password');
+  await look(page, `${name}-forgot`);
+  await field('User name or email').fill(email);
+  await press('Send a mail');
+  await heading('Look in your inbox');
+  await look(page, `${name}-reset`);
+  await field('Code from the mail').fill('00000000');
+  await field('New password').fill('nine loud otters');
+  await press('Set the password');
+  await alert('This code is wrong');
+  await field('Code from the mail').fill(await stack.code(email));
+  await press('Set the password');
+  await heading('Log in');
+  await status('Your password is set');
+
+  await logIn(other, 'nine loud otters');
+  await field(`Type ${other} to delete the account`).fill(username);
+  await press('Delete the account');
+  await alert('This is not your user name');
+  await field(`Type ${other} to delete the account`).fill(other);
+  await makeStale();
+  await press('Delete the account');
+  await dialog.waitFor();
+  await give('nine loud otters');
+  await heading('Log in');
+  await status('Your account is deleted');
+  assert.deepEqual(await cookies(context), []);
+  assert.deepEqual(faults, []);
+  await context.close();
+}
+
 test('the plain example', () => walk('/examples/web-plain/index.html', 'plain', 'pia'));
+
+test('the life of an account in the plain example', () => live('/examples/web-plain/index.html', 'plain', 'pam'));
 
 test('the React example, built', async () => {
   const folder = join(ROOT, 'examples/web-react');
@@ -162,4 +282,5 @@ test('the React example, built', async () => {
     assert.equal(status, 0, stderr);
   }
   await walk('/examples/web-react/dist/index.html', 'react', 'rea');
+  await live('/examples/web-react/dist/index.html', 'react', 'ros');
 });

@@ -1,109 +1,14 @@
-import {
-  Fragment,
-  StrictMode,
-  createContext,
-  useContext,
-  useEffect,
-  useId,
-  useRef,
-  useState,
-  type FormEvent,
-  type ReactNode,
-} from 'react';
+import { Fragment, StrictMode, useState } from 'react';
 import { createRoot } from 'react-dom/client';
+import { Button, Field, Form, Heading, NameField, type Fields } from './form';
 import { SessionProvider, latchkey, useSession } from './session';
+import { PasswordDialog, Settings } from './settings';
 import { problemInWords, reasonInWords } from './words';
-
-type Fields = Record<string, string>;
-
-let isLoading = true;
-
-/** Takes the focus when the view changes, so that whoever cannot see the change is told of it. */
-function Heading({ children }: { children: ReactNode }) {
-  const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
-    if (!isLoading) heading.current?.focus();
-    isLoading = false;
-  }, []);
-  return (
-    <h1 ref={heading} tabIndex={-1}>
-      {children}
-    </h1>
-  );
-}
-
-/** The field that a problem is about, and the element that describes it. */
-const ProblemField = createContext<{ name?: string; id?: string }>({});
-
-/** A form that does one thing at a time, and says what went wrong with it. */
-function Form({ label, submit, children }: { label: string; submit(fields: Fields): Promise<unknown>; children: ReactNode }) {
-  const [[words, name], setProblem] = useState<[words: string, field?: string]>(['']);
-  const isBusy = useRef(false);
-  const id = useId();
-  const onSubmit = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    if (isBusy.current) return;
-    isBusy.current = true;
-    const form = event.currentTarget;
-    setProblem(['']);
-    try {
-      await submit(Object.fromEntries(new FormData(form)) as Fields);
-    } catch (error) {
-      const problem = problemInWords(error);
-      setProblem(problem);
-      if (problem[1]) (form.elements.namedItem(problem[1]) as HTMLElement | null)?.focus();
-    } finally {
-      isBusy.current = false;
-    }
-  };
-  return (
-    <form onSubmit={onSubmit}>
-      <p role="alert" id={id}>
-        {words}
-      </p>
-      <ProblemField value={{ name, id }}>{children}</ProblemField>
-      <button>{label}</button>
-    </form>
-  );
-}
-
-type FieldProps = { label: string; name: string; type?: string; autoComplete: string; autoCapitalize?: string };
-
-function Field({ label, ...input }: FieldProps) {
-  const problem = useContext(ProblemField);
-  const isWrong = problem.name === input.name;
-  return (
-    <label>
-      {label} <input required aria-invalid={isWrong || undefined} aria-describedby={isWrong ? problem.id : undefined} {...input} />
-    </label>
-  );
-}
-
-const NameField = () => <Field label="User name" name="username" autoComplete="username" autoCapitalize="none" />;
-
-/** A button outside a form. */
-function Button({ label, action }: { label: string; action(): Promise<string | void> }) {
-  const [news, setNews] = useState('');
-  const [problem, setProblem] = useState('');
-  const onClick = () => {
-    setNews('');
-    setProblem('');
-    action().then((words) => setNews(words ?? ''), (error) => setProblem(problemInWords(error)[0]));
-  };
-  return (
-    <>
-      <p role="status">{news}</p>
-      <p role="alert">{problem}</p>
-      <button type="button" onClick={onClick}>
-        {label}
-      </button>
-    </>
-  );
-}
 
 function Entrance() {
   const { reason, welcome } = useSession();
-  const [view, setView] = useState<'signup' | 'verify' | 'login'>(reason ? 'login' : 'signup');
+  const [view, setView] = useState<'signup' | 'verify' | 'login' | 'forgot' | 'reset'>(reason ? 'login' : 'signup');
+  const [news, setNews] = useState(reason && reasonInWords(reason));
   if (view === 'verify') {
     const resend = async () => {
       await latchkey.resend();
@@ -138,12 +43,46 @@ function Entrance() {
       </Fragment>
     );
   }
+  if (view === 'forgot') {
+    const forgot = async ({ name = '' }: Fields) => {
+      await latchkey.forgotPassword(name.includes('@') ? { email: name } : { username: name });
+      setView('reset');
+    };
+    return (
+      <Fragment key={view}>
+        <Heading>A new password</Heading>
+        <Form label="Send a mail" submit={forgot}>
+          <Field label="User name or email" name="name" autoComplete="username" autoCapitalize="none" />
+        </Form>
+        <button type="button" onClick={() => setView('login')}>
+          Log in
+        </button>
+      </Fragment>
+    );
+  }
+  if (view === 'reset') {
+    const reset = async ({ code = '', password = '' }: Fields) => {
+      await latchkey.resetPassword({ code: code.trim(), password });
+      setNews('Your password is set. Log in with it.');
+      setView('login');
+    };
+    return (
+      <Fragment key={view}>
+        <Heading>Look in your inbox</Heading>
+        <p>If there is such an account, a mail is on its way. Open its link, on any device, or give its code here.</p>
+        <Form label="Set the password" submit={reset}>
+          <Field label="Code from the mail" name="code" autoComplete="one-time-code" />
+          <Field label="New password" name="password" type="password" autoComplete="new-password" />
+        </Form>
+      </Fragment>
+    );
+  }
   const logIn = async ({ username = '', password = '', remember }: Fields) =>
     welcome(await latchkey.login({ username, password, remember: !!remember }));
   return (
     <Fragment key={view}>
       <Heading>Log in</Heading>
-      {reason && <p role="status">{reasonInWords(reason)}</p>}
+      {news && <p role="status">{news}</p>}
       <Form label="Log in" submit={logIn}>
         <NameField />
         <Field label="Password" name="password" type="password" autoComplete="current-password" />
@@ -151,9 +90,27 @@ function Entrance() {
           <input name="remember" type="checkbox" /> Keep me signed in
         </label>
       </Form>
+      <button type="button" onClick={() => setView('forgot')}>
+        I have forgotten my password
+      </button>
       <button type="button" onClick={() => setView('signup')}>
         I have no account
       </button>
+    </Fragment>
+  );
+}
+
+function Home({ username }: { username: string }) {
+  const [isInSettings, setIsInSettings] = useState(false);
+  if (isInSettings) return <Settings key="settings" close={() => setIsInSettings(false)} />;
+  return (
+    <Fragment key="home">
+      <Heading>Hello, {username}</Heading>
+      <p>You are signed in, in every tab of this browser.</p>
+      <button type="button" onClick={() => setIsInSettings(true)}>
+        Account settings
+      </button>
+      <Button label="Log out" action={() => latchkey.logout()} />
     </Fragment>
   );
 }
@@ -163,9 +120,8 @@ function App() {
   if (signedIn) {
     return (
       <>
-        <Heading>Hello, {signedIn.user.username}</Heading>
-        <p>You are signed in, in every tab of this browser.</p>
-        <Button label="Log out" action={() => latchkey.logout()} />
+        <Home username={signedIn.user.username} />
+        <PasswordDialog />
       </>
     );
   }

@@ -1,16 +1,27 @@
 /** Who is signed in, for all components: one client for the page, outside React. */
 
-import { createClient, type SignedIn, type SignedOutReason } from 'latchkey-client';
+import { createClient, type LatchkeyError, type SignedIn, type SignedOutReason } from 'latchkey-client';
 import { createContext, useContext, useEffect, useState, type ReactNode } from 'react';
 
 let signedOut: (reason: SignedOutReason) => void = () => {};
 let signedInElsewhere = () => {};
+type AskPassword = (problem?: LatchkeyError) => Promise<string | undefined>;
+let askPassword: AskPassword = async () => undefined;
+
+/** Says who asks for the password, until what it returns is called. */
+export function onPasswordAsked(ask: AskPassword) {
+  askPassword = ask;
+  return () => {
+    askPassword = async () => undefined;
+  };
+}
 
 export const latchkey = createClient({
   api: import.meta.env.VITE_API ?? 'http://localhost:3000',
   onSignedOut: (reason) => signedOut(reason),
   // In another tab: by the mailed link, say.
   onSignedIn: () => signedInElsewhere(),
+  onReauthenticate: (problem) => askPassword(problem),
 });
 
 interface Session {
@@ -22,7 +33,7 @@ interface Session {
   fault: unknown;
   /** Asks the server who is signed in. */
   ask(): void;
-  /** Takes in what `login` or `verify` brought. */
+  /** Takes in what `login`, `verify`, `updateMe` or `me` brought. */
   welcome(signedIn: SignedIn): void;
 }
 

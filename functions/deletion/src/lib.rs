@@ -69,9 +69,13 @@ async fn delete(deps: &Deps, caller: &Caller) -> Result<(), Problem> {
         let limit_key = deps.keys.limit_key(now).await?;
         let failures = Identifier::all_of(&user, &limit_key);
         let is_done = match user.undo_open_until(now) {
-            None => deps.store.delete_account(&user, &failures, &[told(&user, &caller.session.device, now)]).await?,
+            None => {
+                let told = told(&user, &caller.session.device, now).with_deletion(user.id);
+                deps.store.delete_account(&user, &failures, &[told]).await?
+            }
             Some(lapses_at) => {
-                let told = told(&user, &caller.session.device, now).not_before(lapses_at);
+                let told = told(&user, &caller.session.device, now);
+                let told = told.with_waiting_deletion(user.id, user.epoch.next(), lapses_at);
                 deps.store.mark_deleting(&user, &failures, &[told]).await?
             }
         };
@@ -83,9 +87,9 @@ async fn delete(deps: &Deps, caller: &Caller) -> Result<(), Problem> {
     Err(Problem::new(Code::Unavailable).caused_by("the user is being changed elsewhere"))
 }
 
-/// What is left to do, a receipt to the owner, and an event: in this order, once the user is gone.
+/// A receipt to the owner, and an event, once the user is gone.
 fn told(user: &User, device: &str, now: Timestamp) -> OutboxItem {
     let letter = Letter::AccountDeleted { username: user.username.to_string() };
     let mail = QueuedMail::new(user.email.clone(), user.locale, letter, now).from_device(device);
-    OutboxItem::mail(mail, now).with_deletion(user.id).with_event(EventType::UserDeleted, user.id)
+    OutboxItem::mail(mail, now).with_event(EventType::UserDeleted, user.id)
 }

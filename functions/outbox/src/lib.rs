@@ -5,7 +5,7 @@
 //! what remains of a deleted account goes; the mail is sent; the event is published; the item is deleted.
 //!
 //! - An account that waits to be deleted until its undos have lapsed is deleted now, and one that was taken back meanwhile
-//!   is left alone: then the item says nothing more.
+//!   is left alone: then the item says nothing more, also if another request has had the account deleted since.
 //! - A mail whose proof is no longer current is left out, and so is one to an address that sent mail back not long ago. A
 //!   code that has ended is left out of its mail.
 //! - Of the mails that tell an address that it has no account so many go out in an hour (`StrangerMailRate`); what is beyond
@@ -24,7 +24,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use shared::account::{Status, UserId};
+use shared::account::Status;
 use shared::clock::{Clock, Timestamp};
 use shared::config::ConfigError;
 use shared::limits::{self, Limit};
@@ -163,7 +163,7 @@ pub async fn deliver(deps: Arc<Deps>, event: StreamEvent) -> Result<OutboxRespon
 async fn deliver_item(deps: &Deps, reference: OutboxRef) -> Outcome {
     let now = deps.clock.now();
     match deps.store.lease_outbox(reference, now).await {
-        Ok(Lease::Taken(leased)) => settle(deps, &leased, now).await,
+        Ok(Lease::Taken(leased)) => settle(deps, *leased, now).await,
         Ok(Lease::NotDue) => Outcome::Skipped,
         Ok(Lease::Unreadable) => give_up(deps, reference, now).await,
         Err(error) => left(&error),
@@ -171,13 +171,14 @@ async fn deliver_item(deps: &Deps, reference: OutboxRef) -> Outcome {
 }
 
 /// Does what an item says, and ends it or leaves it for later.
-async fn settle(deps: &Deps, leased: &Leased, now: Timestamp) -> Outcome {
+async fn settle(deps: &Deps, mut leased: Leased, now: Timestamp) -> Outcome {
     let mut is_mailed = leased.is_mailed;
-    let item = &leased.item;
-    let error = match perform(deps, leased, &mut is_mailed, now).await {
+    let performed = perform(deps, &mut leased, &mut is_mailed, now).await;
+    let (leased, item) = (&leased, &leased.item);
+    let error = match performed {
         Ok(Progress::Done) => {
             let ended = match second_pass(&item.content) {
-                Some(content) => deps.store.defer_outbox(leased, &content, None, now.plus(SECOND_PASS)).await,
+                Some(content) => deps.store.defer_outbox(leased, Some(&content), None, now.plus(SECOND_PASS)).await,
                 None => deps.store.complete_outbox(leased).await,
             };
             return ended.map_or_else(|error| left(&error), |()| Outcome::Done);
@@ -186,7 +187,7 @@ async fn settle(deps: &Deps, leased: &Leased, now: Timestamp) -> Outcome {
             return deps.store.complete_outbox(leased).await.map_or_else(|error| left(&error), |()| Outcome::Done);
         }
         Ok(Progress::NotBefore(at)) => {
-            let ended = deps.store.defer_outbox(leased, &item.content, None, at).await;
+            let ended = deps.store.defer_outbox(leased, None, None, at).await;
             return ended.map_or_else(|error| left(&error), |()| Outcome::Deferred);
         }
         Err(error) => error,
@@ -197,7 +198,7 @@ async fn settle(deps: &Deps, leased: &Leased, now: Timestamp) -> Outcome {
     }
     let mailed_at = is_mailed.then_some(now);
     let not_before = now.plus(pause_after(leased.attempts + 1));
-    match deps.store.defer_outbox(leased, &item.content, mailed_at, not_before).await {
+    match deps.store.defer_outbox(leased, None, mailed_at, not_before).await {
         Ok(()) => Outcome::Deferred,
         Err(error) => left(&error),
     }
@@ -208,7 +209,8 @@ async fn settle(deps: &Deps, leased: &Leased, now: Timestamp) -> Outcome {
 enum Progress {
     /// All is done that it says.
     Done,
-    /// It has nothing to say any more: the account that it was to delete was taken back.
+    /// It has nothing to say any more: the account that it was to delete was taken back, and may have been deleted by
+    /// another request since.
     Void,
     /// Its time has not come.
     NotBefore(Timestamp),
@@ -216,17 +218,17 @@ enum Progress {
 
 async fn perform(
     deps: &Deps,
-    leased: &Leased,
+    leased: &mut Leased,
     is_mailed: &mut bool,
     now: Timestamp,
 ) -> Result<Progress, DeliveryError> {
-    let content = &leased.item.content;
-    if let Some(deletion) = &content.deletion {
-        match delete_account(deps, deletion.user_id, now).await? {
+    if let Some(deletion) = leased.item.content.deletion.clone() {
+        match delete_account(deps, leased, &deletion, now).await? {
             Progress::Done => deps.store.delete_sessions_of(deletion.user_id).await?,
             other => return Ok(other),
         }
     }
+    let content = &leased.item.content;
     if let Some(mail) = content.mail.as_ref().filter(|_| !*is_mailed) {
         send(deps, mail, now).await?;
         *is_mailed = true;
@@ -237,18 +239,30 @@ async fn perform(
     Ok(Progress::Done)
 }
 
-/// Deletes an account that waited until its undos had lapsed; most are gone already. One that lives is never touched.
-async fn delete_account(deps: &Deps, user_id: UserId, now: Timestamp) -> Result<Progress, DeliveryError> {
-    let Some(user) = deps.store.find_user(user_id).await? else { return Ok(Progress::Done) };
-    if user.status != Status::Deleting {
+/// Deletes an account that waited until its undos had lapsed, and notes that in the item; most are gone already. One that
+/// lives, or waits for another deletion, is never touched.
+async fn delete_account(
+    deps: &Deps,
+    leased: &mut Leased,
+    deletion: &Deletion,
+    now: Timestamp,
+) -> Result<Progress, DeliveryError> {
+    let Some(user) = deps.store.find_user(deletion.user_id).await? else {
+        return Ok(if deletion.waiting.is_none() { Progress::Done } else { Progress::Void });
+    };
+    if user.status != Status::Deleting || deletion.waiting != Some(user.epoch) {
         return Ok(Progress::Void);
     }
     if let Some(lapses_at) = user.undo_open_until(now) {
         return Ok(Progress::NotBefore(lapses_at));
     }
-    // What is left to do is this very item.
-    let is_deleted = deps.store.delete_account(&user, &[], &[]).await?;
-    if is_deleted { Ok(Progress::Done) } else { Err(DeliveryError::Changed) }
+    let gone = Deletion { waiting: None, ..deletion.clone() };
+    let content = Content { deletion: Some(gone), ..leased.item.content.clone() };
+    if !deps.store.delete_waiting_account(&user, leased, &content).await? {
+        return Err(DeliveryError::Changed);
+    }
+    leased.item.content = content;
+    Ok(Progress::Done)
 }
 
 /// Sends a mail, unless it would be of no use.

@@ -357,7 +357,12 @@ async fn set_password(
         return repeat(deps, reset.proof.id, completion, proof, password, now).await;
     }
     let subject = reset.subject.as_ref().ok_or(ResetError::Invalid)?;
-    let user = find_subject(deps, reset).await?.ok_or(ResetError::Invalid)?;
+    let Some(user) = find_subject(deps, reset).await? else {
+        // Unless the same request was sent twice at once, and the other one got there between the two reads.
+        let found = deps.store.find_reset(reset.proof.id, now).await?;
+        let completion = found.and_then(|reset| reset.completion).ok_or(ResetError::Invalid)?;
+        return repeat(deps, reset.proof.id, &completion, proof, password, now).await;
+    };
     let new = password.to_store(deps.password_min_length, &user.username, &user.email, &deps.service_name)?;
     let hash = deps.hasher.hash(new).await?;
     let letter = Letter::PasswordWasReset { username: user.username.as_str().to_owned() };

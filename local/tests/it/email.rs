@@ -983,6 +983,41 @@ async fn a_thief_s_spare_resets_are_void_after_an_undo() {
     stack.me(&app.access).await.expect(200);
 }
 
+/// A thief with a copy of the owner's cookies asks for an address of their own, and has the owner press the button.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_thief_began_and_the_owner_confirmed_is_taken_back() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let browser = stack.remembered(&alice).await;
+    let thief = browser.copy();
+    thief.post("/email/change").json(json!({"email": C})).send().await.expect(202);
+    let notice = stack.mail_to(&alice.email).await;
+    assert!(notice.text.contains(C) && !notice.has_secrets(), "{}", notice.text);
+    let token = mail_for(&stack, C, "/email/confirm").await.token();
+    let words = words(&browser.get(&format!("/email/confirm?token={token}")).send().await.expect(200).text());
+    assert!(words.contains("alice") && words.contains(C), "the page says to whom the account would go: {words}");
+    browser.post("/email/confirm").form(&[("token", &token)]).send().await.expect(303);
+    assert_eq!(address(&stack, &app.access).await, C);
+    // The mailbox is the thief's, and so is the password then, and a spare reset.
+    reset(&stack, &forgot(&stack, C).await.expect("a link").token()).await.expect(204);
+    let spare = forgot(&stack, C).await.expect("a link");
+    let session = stack.app(&Person { password: OTHER_PASSWORD.to_owned(), ..alice.clone() }).await;
+
+    undo(&stack, &undo_token(&stack, &alice.email).await).await.expect(204);
+    stack.me(&session.access).await.expect_problem(401, "session_ended");
+    stack.refresh(&session.refresh, None).await.expect_problem(401, "session_ended");
+    thief.post("/refresh").send().await.expect_problem(401, "session_ended");
+    assert_eq!(login(&stack, &alice.email, OTHER_PASSWORD).await, 401);
+    assert!(forgot(&stack, C).await.is_none());
+    reset(&stack, &spare.token()).await.expect_problem(400, "invalid_verification");
+    let link = mail_for(&stack, &alice.email, "/password/reset").await;
+    let body = json!({"token": link.token(), "password": "eleven calm badgers"});
+    stack.client().post("/password/reset").json(body).send().await.expect(204);
+    assert_eq!(login(&stack, &alice.email, OTHER_PASSWORD).await, 401);
+    assert_eq!(login(&stack, &alice.email, "eleven calm badgers").await, 200);
+    assert_eq!(addresses(&stack).await, BTreeMap::from([(alice.email, app.user_id)]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_mailed_before_a_change_is_void_after_it() {
     let stack = Stack::start().await;
@@ -1208,6 +1243,51 @@ async fn an_account_that_a_thief_deleted_is_taken_back() {
     }
     assert_eq!(status(&stack).await, "enabled");
     stack.refresh(&restored.refresh, None).await.expect(200);
+}
+
+/// Who was told of a deletion, and how often other systems were, in the weeks to come.
+async fn told_of_deletion(stack: &Stack) -> (Vec<String>, usize) {
+    for _ in 0..3 {
+        stack.clock.advance(WEEK);
+        for _ in 0..2 {
+            stack.local.functions().invoke("sweep", json!({})).await.expect("an answer");
+            stack.clock.advance(60);
+        }
+    }
+    let mails = stack.mails().await.into_iter();
+    let receipts = mails.filter(|mail| mail.subject.ends_with("was deleted")).map(|mail| mail.to).collect();
+    let events = events(stack).await.into_iter().filter(|(kind, _)| kind == "user.deleted").count();
+    let left = items(stack, "UsersTable").await;
+    assert!(
+        left.iter().all(|item| !["OUTBOX#", "USER#", "SESSIONS#"].iter().any(|of| text(item, "pk").starts_with(of)))
+    );
+    (receipts, events)
+}
+
+/// Of the thief's deletion, whose hour comes, nothing is done or told any more: it would be to the thief.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_taken_back_and_deleted_by_its_owner_is_told_of_once() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    moved(&stack, &app.access, B).await;
+    stack.delete_account(&app.access).await.expect(204);
+    undo(&stack, &undo_token(&stack, &alice.email).await).await.expect(204);
+    let owner = restored(&stack, &alice.email).await;
+    stack.delete_account(&owner.access).await.expect(204);
+    assert_eq!(told_of_deletion(&stack).await, (vec![alice.email], 1));
+}
+
+/// Two deletions wait: the first was voided by the later of two undos, the other was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_deletions_that_wait_the_one_that_holds_is_told_of() {
+    let stack = Stack::with_database(&[]).await;
+    let (_, app, _, second) = twice_moved(&stack).await;
+    stack.delete_account(&app.access).await.expect(204);
+    undo(&stack, &second).await.expect(204);
+    let owner = restored(&stack, B).await;
+    stack.delete_account(&owner.access).await.expect(204);
+    assert_eq!(status(&stack).await, "deleting", "the first undo is open");
+    assert_eq!(told_of_deletion(&stack).await, (vec![B.to_owned()], 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

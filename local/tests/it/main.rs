@@ -35,6 +35,7 @@ mod forged;
 mod fresh;
 mod instances;
 mod machine;
+mod peers;
 mod protocol;
 mod requests;
 mod secrets;

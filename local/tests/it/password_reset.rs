@@ -403,6 +403,29 @@ async fn one_proof_used_at_once_sets_one_password() {
     signs_in_with(&stack, &alice, set[0]).await;
 }
 
+/// The same request, sent twice: the other one is answered between what this one reads of the reset and of the account.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_its_own_copy_overtakes_is_answered_likewise() {
+    let stack = Arc::new(Stack::with_proxy(&[]).await);
+    let alice = stack.person("alice").await;
+    for (password, same) in [(NEW, true), ("eleven calm badgers", false)] {
+        let (reset_id, mail) = forgotten(&stack, &alice).await;
+        let body = by_code(&reset_id, &mail.code(), password);
+        let (racing, copy) = (Arc::clone(&stack), body.clone());
+        stack.proxy().before("password-reset", "GetItem", async move {
+            reset(&racing, copy).await.expect(204);
+        });
+        if same {
+            reset(&stack, body).await.expect(204);
+        } else {
+            // Another password is another request.
+            let other = by_code(&reset_id, &mail.code(), "twelve shy herons");
+            reset(&stack, other).await.expect_problem(400, "invalid_verification");
+        }
+        signs_in_with(&stack, &alice, password).await;
+    }
+}
+
 async fn page_of(client: &Client, token: &str) -> Answer {
     client.get(&format!("/password/reset?token={token}")).send().await
 }

@@ -1,12 +1,14 @@
 //! A user, as far as sessions and answers need it: the password hash is not part of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::{EmailAddress, UserId, Username, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::token::DeviceEpoch;
 
 /// Counts the times that all of a user's sessions were ended at once. A session of an older epoch is dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(u64);
 
 impl Epoch {
@@ -50,7 +52,7 @@ pub struct Undo {
 
 /// Whether a user may have sessions: with [`Status::Enabled`] alone. With any other no sign-in succeeds, which does not say
 /// why, and no session lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// As everyone.
     Enabled,

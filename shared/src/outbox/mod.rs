@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Event, EventType, PublishError, Publisher};
 
-use crate::account::{EmailAddress, LinkAndCode, MailedProof, User, UserId, random_id};
+use crate::account::{EmailAddress, Epoch, LinkAndCode, MailedProof, User, UserId, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::mail::Letter;
@@ -101,6 +101,10 @@ pub struct Content {
 pub struct Deletion {
     /// The account.
     pub user_id: UserId,
+    /// The epoch of an account that waits to be deleted until its undos have lapsed; `None` once it is gone. By it an account
+    /// that was taken back, and perhaps deleted again, is told from one that still waits for this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Epoch>,
     /// Whether this is the second pass.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub second_pass: bool,
@@ -197,8 +201,15 @@ impl OutboxItem {
     /// The same, which deletes what remains of an account first.
     #[must_use]
     pub fn with_deletion(mut self, user_id: UserId) -> Self {
-        self.content.deletion = Some(Deletion { user_id, second_pass: false });
+        self.content.deletion = Some(Deletion { user_id, waiting: None, second_pass: false });
         self
+    }
+
+    /// The same, which deletes an account that waits in this epoch until its undos have lapsed, and not before `at`.
+    #[must_use]
+    pub fn with_waiting_deletion(mut self, user_id: UserId, epoch: Epoch, at: Timestamp) -> Self {
+        self.content.deletion = Some(Deletion { user_id, waiting: Some(epoch), second_pass: false });
+        self.not_before(at)
     }
 
     /// The same, to be done later: it lies in the hour when it is due.

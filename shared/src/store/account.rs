@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 
 use super::item::{Item, Key};
+use super::outbox::Leased;
 use super::{Store, StoreError, failed_condition, number, string, users};
 use crate::account::{Status, User, UserId};
-use crate::outbox::OutboxItem;
+use crate::outbox::{Content, OutboxItem};
 use crate::token::Mac;
 
 /// What became of a change of a user.
@@ -70,6 +71,32 @@ impl Store {
     /// What lies under other keys is for whoever does what the item of the outbox says, but for the wrong passwords that are
     /// counted under `failures`, the MACs of name and address.
     pub async fn delete_account(&self, user: &User, failures: &[Mac], told: &[OutboxItem]) -> Result<bool, StoreError> {
+        let mut writes = self.deletes_of(user)?;
+        for subject in failures {
+            writes.push(self.forgetting(*subject)?);
+        }
+        self.transact(writes, told).await?.map_or(Ok(true), not_deleted)
+    }
+
+    /// Deletes a user who has waited for it, and leaves `content` in the item of the outbox that says so, in one transaction:
+    /// whoever takes that up again knows that it was this item which deleted the account. `false`, and nothing is done, when
+    /// the user is another by now, or somebody else has the item.
+    pub async fn delete_waiting_account(
+        &self,
+        user: &User,
+        leased: &Leased,
+        content: &Content,
+    ) -> Result<bool, StoreError> {
+        let mut writes = self.deletes_of(user)?;
+        writes.push(self.content_update(leased, content)?);
+        match self.transact(writes, &[]).await? {
+            Some(ITEM_AFTER_DELETES) => Ok(false),
+            failed => failed.map_or(Ok(true), not_deleted),
+        }
+    }
+
+    /// The writes that delete a user with the items of the name and the address.
+    fn deletes_of(&self, user: &User) -> Result<Vec<TransactWriteItem>, StoreError> {
         let AsRead { condition, names, values } = AsRead::of(user);
         let delete = Delete::builder()
             .table_name(&self.table)
@@ -78,19 +105,11 @@ impl Store {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .build()?;
-        let mut writes = vec![
+        Ok(vec![
             TransactWriteItem::builder().delete(delete).build(),
             self.delete_of_owner(&Key::email(&user.email), user.id)?,
             self.delete_of_owner(&Key::username(&user.username), user.id)?,
-        ];
-        for subject in failures {
-            writes.push(self.forgetting(*subject)?);
-        }
-        match self.transact(writes, told).await? {
-            None => Ok(true),
-            Some(0) => Ok(false),
-            Some(_) => Err(NOT_ITS_OWNER),
-        }
+        ])
     }
 
     /// Marks a user who is as `user` says as `deleting`, and ends all sessions: while an undo is open, whoever reads
@@ -140,6 +159,14 @@ impl Store {
         let Err(error) = sent else { return Ok(None) };
         failed_condition(error.as_service_error()).map_or_else(|| Err(error.into()), |place| Ok(Some(place)))
     }
+}
+
+/// The place of the outbox's item behind the writes of [`Store::deletes_of`].
+const ITEM_AFTER_DELETES: usize = 3;
+
+/// That nothing was deleted, as the write at this place failed: `false` for the user, who is another by now.
+fn not_deleted(place: usize) -> Result<bool, StoreError> {
+    if place == 0 { Ok(false) } else { Err(NOT_ITS_OWNER) }
 }
 
 /// A name's or address's item belongs to somebody else than the user who bears it: the table was tampered with.

@@ -1,7 +1,7 @@
 //! The outbox: items that say what is to be told, in partitions by the hour (`OUTBOX#<hour>#<shard>`).
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::types::{Put, ReturnValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Put, ReturnValue, TransactWriteItem, Update};
 
 use super::item::{Item, Key};
 use super::users::is_condition_failure;
@@ -122,32 +122,46 @@ impl Store {
         }
     }
 
-    /// Leaves an item for later, unless somebody else has it by now: what of it is left to do, from when on.
+    /// The write that says anew what is left to do of an item, unless somebody else has it by now.
+    pub(super) fn content_update(&self, leased: &Leased, content: &Content) -> Result<TransactWriteItem, StoreError> {
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(Key::outbox(leased.item.reference).to_attributes()))
+            .condition_expression("leased_by = :lease")
+            .update_expression("SET content = :content")
+            .expression_attribute_values(":lease", string(&leased.lease))
+            .expression_attribute_values(":content", string(content_text(content)?))
+            .build()?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// Leaves an item for later, unless somebody else has it by now: what of it is left to do, `None` for what there was, and
+    /// from when on.
     pub async fn defer_outbox(
         &self,
         leased: &Leased,
-        content: &Content,
+        content: Option<&Content>,
         mailed_at: Option<Timestamp>,
         not_before: Timestamp,
     ) -> Result<(), StoreError> {
-        let mailed = if mailed_at.is_some() { ", mailed_at = :mailed" } else { "" };
-        let update = self
+        let mut sets = "SET not_before = :at".to_owned();
+        let mut update = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(Key::outbox(leased.item.reference).to_attributes()))
             .condition_expression("leased_by = :lease")
-            .update_expression(format!(
-                "SET content = :content, not_before = :at{mailed} REMOVE leased_by, leased_until"
-            ))
             .expression_attribute_values(":lease", string(&leased.lease))
-            .expression_attribute_values(":content", string(content_text(content)?))
             .expression_attribute_values(":at", number(not_before.unix()));
-        let update = match mailed_at {
-            Some(at) => update.expression_attribute_values(":mailed", number(at.unix())),
-            None => update,
-        };
-        match update.send().await {
+        if let Some(content) = content {
+            sets.push_str(", content = :content");
+            update = update.expression_attribute_values(":content", string(content_text(content)?));
+        }
+        if let Some(at) = mailed_at {
+            sets.push_str(", mailed_at = :mailed");
+            update = update.expression_attribute_values(":mailed", number(at.unix()));
+        }
+        match update.update_expression(sets + " REMOVE leased_by, leased_until").send().await {
             Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
             _ => Ok(()),
         }
