@@ -41,6 +41,7 @@ mod storage;
 mod typed;
 
 mod authorizer;
+mod breach;
 mod budget;
 mod consistency;
 mod endpoints;

@@ -31,6 +31,9 @@ pub enum WeakPassword {
     /// It is among the passwords that are tried first, or is the user's own name or address.
     #[error("the password is too easy to guess")]
     Guessable,
+    /// It is among the passwords that leaked somewhere ([`BreachCheck`](crate::breach::BreachCheck)).
+    #[error("the password is known from a leak, of this or another service")]
+    Breached,
 }
 
 /// A password as a request brought it, not yet looked at. Wiped when dropped, never shown.
