@@ -15,7 +15,7 @@ const PROBLEMS: Partial<Record<Code, [words: string, field?: string]>> = {
   username_taken: ['This user name is taken.', 'username'],
   invalid_email: ['This is not an address that mail can be sent to.', 'email'],
   email_taken: ['This address has an account already.'],
-  weak_password: ['This password is too short, or too easy to guess.', 'password'],
+  weak_password: ['This password is too short, too easy to guess, or has leaked somewhere.', 'password'],
   invalid_credentials: ['User name or password is wrong.', 'password'],
   invalid_verification: ['This code is wrong, or too old.', 'code'],
   rate_limited: ['Too many tries. Wait a minute.'],
