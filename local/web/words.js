@@ -97,7 +97,7 @@ const en = {
   problems: {
     invalid_username: 'A user name has 3 to 32 letters or digits of one script, dots, hyphens or underscores.',
     invalid_email: 'This does not look like an email address.',
-    weak_password: 'This password is too short, or too well known. Please choose another.',
+    weak_password: 'This password is too short, too easy to guess, or has leaked somewhere. Please choose another.',
     username_taken: 'Somebody has this user name already. Please choose another.',
     email_taken: 'There is an account with this address already. Please log in.',
     wrong_password: 'This is not your password.',
@@ -210,7 +210,7 @@ const ko = {
   problems: {
     invalid_username: '사용자 이름은 한 문자 체계의 글자와 숫자, 점, 붙임표, 밑줄로 3~32자입니다.',
     invalid_email: '이메일 주소가 올바르지 않습니다.',
-    weak_password: '너무 짧거나 널리 알려진 비밀번호입니다. 다른 것을 고르세요.',
+    weak_password: '너무 짧거나 추측하기 쉽거나 어딘가에서 유출된 비밀번호입니다. 다른 것을 고르세요.',
     username_taken: '이미 쓰이는 사용자 이름입니다. 다른 것을 고르세요.',
     email_taken: '이 주소로 만든 계정이 이미 있습니다. 로그인하세요.',
     wrong_password: '비밀번호가 맞지 않습니다.',

@@ -10,6 +10,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::account::ReservedUsernames;
+use crate::breach::{BreachPolicy, BreachSettings};
 use crate::http::edge::{ClientAddressHeader, Edge, OriginSecrets};
 use crate::http::origin::{ApiUrl, Origin};
 use crate::limits::{FailureLimit, Limit, MailLimit, Rule};
@@ -143,6 +144,17 @@ impl Environment {
     /// `PASSWORD_MIN_LENGTH`: the fewest characters of a new password.
     pub fn password_min_length(&self) -> Result<usize, ConfigError> {
         self.parsed("PASSWORD_MIN_LENGTH", |text| text.parse().ok().filter(|length| (8..=64).contains(length)))
+    }
+
+    /// `BREACH_CHECK`, `BREACH_CHECK_URL`: whether and where it is asked if a new password is known from a leak.
+    pub fn breach_check(&self) -> Result<BreachSettings, ConfigError> {
+        let policy = self.parsed("BREACH_CHECK", |text| match text {
+            "off" => Some(BreachPolicy::Off),
+            "warn" => Some(BreachPolicy::Warn),
+            "refuse" => Some(BreachPolicy::Refuse),
+            _ => None,
+        })?;
+        Ok(BreachSettings { policy, url: self.optional("BREACH_CHECK_URL", endpoint)? })
     }
 
     /// `MAX_SESSIONS`: the most sessions that a user may have; a sign-in ends the oldest beyond it.
@@ -375,6 +387,8 @@ mod tests {
         ("MAX_SESSIONS", "20"),
         ("KEY_ROTATION_DAYS", "30"),
         ("PASSWORD_MIN_LENGTH", "8"),
+        ("BREACH_CHECK", "off"),
+        ("BREACH_CHECK_URL", ""),
         ("SIGNING_ALGORITHM", "ES256"),
         ("REVOCATION_CHECK", "token"),
         ("BROWSER_IDLE_TIMEOUT", "1800"),
@@ -408,6 +422,7 @@ mod tests {
         environment.service_name()?;
         environment.reserved_usernames()?;
         environment.password_min_length()?;
+        environment.breach_check()?;
         environment.max_sessions()?;
         environment.key_rotation()?;
         environment.signing_algorithm()?;
@@ -453,6 +468,9 @@ mod tests {
             ("ALLOWED_ORIGINS", "*"),
             ("COOKIE_DOMAIN", "example.test; Path=/x"),
             ("PASSWORD_MIN_LENGTH", "4"),
+            ("BREACH_CHECK", "on"),
+            ("BREACH_CHECK_URL", "api.pwnedpasswords.com"),
+            ("BREACH_CHECK_URL", "https://api.pwnedpasswords.com/range"),
             ("SIGNING_ALGORITHM", "none"),
             ("REVOCATION_CHECK", "sometimes"),
             ("BROWSER_IDLE_TIMEOUT", "0"),

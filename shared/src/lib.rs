@@ -6,6 +6,7 @@
 pub mod account;
 pub mod aws;
 mod base64url;
+pub mod breach;
 pub mod clock;
 pub mod concurrency;
 pub mod config;

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use crate::aws::Aws;
+use crate::breach::BreachCheck;
 use crate::clock::Clock;
 use crate::concurrency::Concurrency;
 use crate::config::{ConfigError, Environment};
@@ -129,6 +130,11 @@ impl Platform {
     /// What publishes events.
     pub fn publisher(&self) -> Result<Publisher, ConfigError> {
         Ok(Publisher::new(self.aws.eventbridge(), self.environment.event_bus_name()?))
+    }
+
+    /// What asks whether a new password is known from a leak.
+    pub fn breach_check(&self) -> Result<BreachCheck, ConfigError> {
+        Ok(BreachCheck::new(self.environment.breach_check()?))
     }
 
     /// The hasher of passwords.

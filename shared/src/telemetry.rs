@@ -5,6 +5,8 @@
 //!
 //! What may be an attack is a [`SecurityEvent`], of the schema in `docs/events.md`.
 
+use std::error::Error;
+
 use tracing::level_filters::LevelFilter;
 
 use crate::account::UserId;
@@ -22,6 +24,18 @@ pub(crate) fn init() {
         .without_time()
         .with_max_level(LevelFilter::INFO)
         .init();
+}
+
+/// What happened, with all that led to it.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 /// Which credential was shown.
@@ -114,6 +128,11 @@ pub enum SecurityEvent {
         /// The account that was tried, if there is one.
         user_id: Option<UserId>,
     },
+    /// Somebody chose a password that is known from a leak, and it was taken (`BreachCheck`).
+    BreachedPassword {
+        /// The account that it is for, if there is one already.
+        user_id: Option<UserId>,
+    },
     /// Whoever reads an account's mail set a new password; all its sessions are over.
     PasswordReset {
         /// The account.
@@ -175,6 +194,7 @@ impl SecurityEvent {
             Self::WrongPassword { .. } => "wrong_password",
             Self::SignedIn { .. } => "signed_in",
             Self::SignInFailed { .. } => "sign_in_failed",
+            Self::BreachedPassword { .. } => "breached_password",
             Self::PasswordReset { .. } => "password_reset",
             Self::VerificationFailed => "verification_failed",
             Self::RateLimited { .. } => "rate_limited",
@@ -198,6 +218,7 @@ impl SecurityEvent {
             Self::WrongPassword { session } => (Some(session), None, None),
             Self::KeyFailed
             | Self::SignInFailed { .. }
+            | Self::BreachedPassword { .. }
             | Self::PasswordReset { .. }
             | Self::VerificationFailed
             | Self::RateLimited { .. }
@@ -205,7 +226,7 @@ impl SecurityEvent {
             | Self::EdgeBypassed => (None, None, None),
         };
         let (user_id, method) = match self {
-            Self::SignInFailed { user_id } => (user_id, None),
+            Self::SignInFailed { user_id } | Self::BreachedPassword { user_id } => (user_id, None),
             Self::PasswordReset { user_id } => (Some(user_id), None),
             Self::SignedIn { session, method, .. } => (Some(session.user_id), Some(method)),
             _ => (session.map(|session| session.user_id), None),
@@ -242,7 +263,7 @@ impl SecurityEvent {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
@@ -273,8 +294,8 @@ mod tests {
         }
     }
 
-    /// What one event writes, as a Lambda function's log has it.
-    fn line(event: SecurityEvent) -> Value {
+    /// What is logged meanwhile, on this thread, as a Lambda function's log has it.
+    pub(crate) fn logged(act: impl FnOnce()) -> String {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .json()
@@ -282,8 +303,13 @@ mod tests {
             .with_target(false)
             .without_time()
             .with_writer(lines.clone());
-        tracing::subscriber::with_default(subscriber.finish(), || event.log());
-        let text = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");
+        tracing::subscriber::with_default(subscriber.finish(), act);
+        String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8")
+    }
+
+    /// What one event writes.
+    fn line(event: SecurityEvent) -> Value {
+        let text = logged(|| event.log());
         assert_eq!(text.lines().count(), 1, "{text}");
         serde_json::from_str(&text).expect("JSON")
     }
@@ -346,6 +372,14 @@ mod tests {
             (
                 SecurityEvent::SignInFailed { user_id: None },
                 json!({"level": "WARN", "security_event": "sign_in_failed"}),
+            ),
+            (
+                SecurityEvent::BreachedPassword { user_id: Some(session.user_id) },
+                json!({"level": "WARN", "security_event": "breached_password", "user_id": user_id}),
+            ),
+            (
+                SecurityEvent::BreachedPassword { user_id: None },
+                json!({"level": "WARN", "security_event": "breached_password"}),
             ),
             (
                 SecurityEvent::PasswordReset { user_id: session.user_id },

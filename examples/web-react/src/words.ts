@@ -18,7 +18,7 @@ const PROBLEMS: Partial<Record<Code | 'other_name', Problem>> = {
   username_taken: ['This user name is taken.', 'username'],
   invalid_email: ['This is not an address that mail can be sent to.', 'email'],
   email_taken: ['This address has an account already.'],
-  weak_password: ['This password is too short, or too easy to guess.', 'new_password', 'password'],
+  weak_password: ['This password is too short, too easy to guess, or has leaked somewhere.', 'new_password', 'password'],
   invalid_credentials: ['User name or password is wrong.', 'password'],
   invalid_verification: ['This code is wrong, or too old.', 'code'],
   wrong_password: ['This is not your password.', 'password'],

@@ -10,7 +10,8 @@
 //!
 //! What can be said of the password alone is said first, then the proof is looked at: a guess of a code is spent before it
 //! is compared, and given back if it was right. Only then, as it tells whose account it is, is the password compared with
-//! the account's own name and address. So a weak password spends nothing. The very same proof with the same password again
+//! the account's own name and address; and looked for in leaks (`BreachCheck`), as no stranger is to have that asked. So a
+//! weak password spends nothing. The very same proof with the same password again
 //! within 10 minutes, 10 times at most, gets the same answer, as the first may have been lost: the password is compared with
 //! the one that this reset set, whatever the account's is by then.
 //!
@@ -34,6 +35,7 @@ use shared::account::{
     CandidatePassword, PasswordReset, Proof, ProofId, ProofSecret, Purpose, ResetCompletion, User, VerificationCode,
     WeakPassword,
 };
+use shared::breach::BreachCheck;
 use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
 use shared::http::json::BodyError;
@@ -58,6 +60,7 @@ pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
     hasher: PasswordHasher,
+    breach_check: BreachCheck,
     api: Api,
     app_url: Url,
     service_name: String,
@@ -73,6 +76,7 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
         store: platform.store(),
         keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Device, KeyUse::Limit])?,
         hasher: platform.hasher(),
+        breach_check: platform.breach_check()?,
         api: environment.api()?,
         app_url: environment.app_url()?,
         service_name: environment.service_name()?,
@@ -212,9 +216,12 @@ async fn find_subject(deps: &Deps, reset: &PasswordReset) -> Result<Option<User>
 }
 
 /// What the page says of a problem.
-const fn page_problem(problem: &Problem) -> PageProblem {
+fn page_problem(problem: &Problem) -> PageProblem {
     match problem.code() {
-        Code::WeakPassword => PageProblem::WeakPassword,
+        Code::WeakPassword => match problem.weak_password() {
+            Some(WeakPassword::Breached) => PageProblem::BreachedPassword,
+            _ => PageProblem::WeakPassword,
+        },
         Code::CsrfRejected => PageProblem::Refused,
         Code::Unavailable | Code::Internal | Code::RateLimited => PageProblem::TryLater,
         _ => PageProblem::InvalidLink,
@@ -364,6 +371,7 @@ async fn set_password(
         return repeat(deps, reset.proof.id, &completion, proof, password, now).await;
     };
     let new = password.to_store(deps.password_min_length, &user.username, &user.email, &deps.service_name)?;
+    deps.breach_check.check(&new, Some(user.id)).await?;
     let hash = deps.hasher.hash(new).await?;
     let letter = Letter::PasswordWasReset { username: user.username.as_str().to_owned() };
     let notice = QueuedMail::new(user.email.clone(), user.locale, letter, now).from_device(&inbound.device);

@@ -8,6 +8,8 @@ use shared::locale::Locale;
 pub enum PageProblem {
     /// The new password is too short, too long or too easy to guess.
     WeakPassword,
+    /// The new password is known from a leak.
+    BreachedPassword,
     /// A link that is wrong, old, or of an account that has changed since.
     InvalidLink,
     /// Something is down.
@@ -46,6 +48,7 @@ struct Words {
     button: &'static str,
     consequences: &'static str,
     weak_password: &'static str,
+    breached_password: &'static str,
     invalid_link: &'static str,
 }
 
@@ -57,6 +60,7 @@ const EN: Words = Words {
     button: "Set the password",
     consequences: "This signs you out everywhere. If you did not ask for it, close this page; nothing has happened.",
     weak_password: "That password is too short, too long or too easy to guess. Choose another.",
+    breached_password: "That password has leaked, from this or another service, so strangers try it. Choose another.",
     invalid_link: "This link is not valid. It may be too old, or the account has changed since. Ask for a new mail where you sign in.",
 };
 
@@ -68,6 +72,7 @@ const KO: Words = Words {
     button: "비밀번호 설정",
     consequences: "모든 기기에서 로그아웃됩니다. 요청하지 않았다면 이 페이지를 닫으세요. 아무 일도 일어나지 않았습니다.",
     weak_password: "비밀번호가 너무 짧거나 길거나 추측하기 쉽습니다. 다른 비밀번호를 선택하세요.",
+    breached_password: "이 서비스나 다른 서비스에서 유출된 적이 있어 다른 사람이 시도해 볼 수 있는 비밀번호입니다. 다른 비밀번호를 선택하세요.",
     invalid_link: "유효하지 않은 링크입니다. 너무 오래되었거나 그사이 계정이 변경되었을 수 있습니다. 로그인 화면에서 새 메일을 요청하세요.",
 };
 
@@ -82,6 +87,7 @@ impl Words {
     const fn explain(&self, problem: PageProblem, common: &LinkWords) -> Alert {
         match problem {
             PageProblem::WeakPassword => Alert::passing(self.weak_password),
+            PageProblem::BreachedPassword => Alert::passing(self.breached_password),
             PageProblem::InvalidLink => Alert::lasting(self.invalid_link),
             PageProblem::TryLater => Alert::passing(common.try_later),
             PageProblem::Refused => Alert::lasting(common.refused),
@@ -144,6 +150,7 @@ mod tests {
     fn a_problem_is_announced_and_a_hopeless_form_is_gone() {
         for (problem, has_form) in [
             (PageProblem::WeakPassword, true),
+            (PageProblem::BreachedPassword, true),
             (PageProblem::TryLater, true),
             (PageProblem::InvalidLink, false),
             (PageProblem::Refused, false),

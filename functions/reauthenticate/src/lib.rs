@@ -12,11 +12,12 @@
 //! Errors: `invalid_request` (also: a key that is too short), `unsupported_media_type`, `body_too_large`, `token_missing`,
 //! `token_invalid`, `token_expired`, `token_reused`, `session_ended` (those of tokens with `WWW-Authenticate: Bearer`),
 //! `wrong_password` (the tenth in a row ends the session), `weak_password` (the new one, by the rules of sign-up; the old one
-//! stays), `csrf_rejected`, `unavailable`.
+//! stays, and no guess is spent), `csrf_rejected`, `unavailable`.
 //!
 //! Round trips: 2; 5 WRU (9 with a new password), 1 RRU. A wrong password: 1; 1 WRU, 1 RRU.
 
-use shared::account::{CandidatePassword, User};
+use shared::account::{CandidatePassword, Password, User, WeakPassword};
+use shared::breach::BreachCheck;
 use shared::http::reauthentication::{Authenticated, PasswordRequest, Reauthenticator, Successor};
 use shared::http::session_response::Issuer;
 use shared::mail::Letter;
@@ -31,6 +32,7 @@ pub struct Deps {
     store: Arc<Store>,
     reauthenticator: Reauthenticator,
     hasher: PasswordHasher,
+    breach_check: BreachCheck,
     issuer: Issuer,
     password_min_length: usize,
     service_name: String,
@@ -43,6 +45,7 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
     let deps = Deps {
         store: platform.store(),
         hasher: platform.hasher(),
+        breach_check: platform.breach_check()?,
         issuer: platform.issuer(&keys)?,
         password_min_length: platform.environment.password_min_length()?,
         service_name: platform.environment.service_name()?,
@@ -102,14 +105,13 @@ async fn change(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
         Authenticated::Now(proof) => proof,
     };
     let user = &proof.caller.user;
-    let new_password =
-        match new_password.to_store(deps.password_min_length, &user.username, &user.email, &deps.service_name) {
-            Ok(password) => deps.hasher.hash(password).await?,
-            Err(weak) => {
-                deps.reauthenticator.forgive(&proof).await?;
-                return Err(weak.into());
-            }
-        };
+    let new_password = match to_store(deps, &new_password, user).await {
+        Ok(password) => deps.hasher.hash(password).await?,
+        Err(weak) => {
+            deps.reauthenticator.forgive(&proof).await?;
+            return Err(weak.into());
+        }
+    };
     let next = User { epoch: user.epoch.next(), ..user.clone() };
     let new = successor(deps, &proof.caller.session, &next, inbound, now);
     let letter = Letter::PasswordChanged { username: user.username.as_str().to_owned() };
@@ -117,6 +119,13 @@ async fn change(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     let told = OutboxItem::mail(notice, now).with_event(EventType::PasswordChanged, user.id);
     let change = PasswordChange { user, old: &proof.password_hash, new: &new_password, epoch: next.epoch, told: &told };
     answer(deps, inbound, &deps.reauthenticator.replace(&proof, new, Some(&change), now).await?, now).await
+}
+
+/// The new password, if it may be this user's.
+async fn to_store(deps: &Deps, password: &CandidatePassword, user: &User) -> Result<Password, WeakPassword> {
+    let password = password.to_store(deps.password_min_length, &user.username, &user.email, &deps.service_name)?;
+    deps.breach_check.check(&password, Some(user.id)).await?;
+    Ok(password)
 }
 
 fn successor(deps: &Deps, old: &Session, user: &User, inbound: &Inbound, now: Timestamp) -> Session {

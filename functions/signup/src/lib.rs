@@ -5,8 +5,8 @@
 //! says so, and the sign-up never verifies.
 //!
 //! Errors: `invalid_request`, `unsupported_media_type`, `body_too_large`, `invalid_username` (also a reserved one),
-//! `invalid_email`, `weak_password`, `username_taken` (names are public), `rate_limited` (too many from one source),
-//! `csrf_rejected`, `unavailable`.
+//! `invalid_email`, `weak_password` (with `BreachCheck` also one that leaked, for any address alike), `username_taken`
+//! (names are public), `rate_limited` (too many from one source), `csrf_rejected`, `unavailable`.
 //!
 //! `POST /signup/resend` — mails a new code and link; the old ones die. Guesses of the code are not refilled.
 //!
@@ -24,6 +24,7 @@ use shared::account::{
     CandidatePassword, EmailAddress, LINK_LIFETIME, LinkAndCode, MailedProof, PendingSignup, ProofId, ProofSecret,
     ReservedUsernames, Username,
 };
+use shared::breach::BreachCheck;
 use shared::config::Api;
 use shared::http::cookies::{CookieKind, Cookies};
 use shared::http::header;
@@ -42,6 +43,7 @@ pub struct Deps {
     store: Arc<Store>,
     keys: Arc<KeyRing>,
     hasher: PasswordHasher,
+    breach_check: BreachCheck,
     api: Api,
     service_name: String,
     reserved_usernames: ReservedUsernames,
@@ -59,6 +61,7 @@ pub fn service(platform: &Platform) -> Result<Endpoint, ConfigError> {
         store: platform.store(),
         keys: platform.signing_keys(&[KeyUse::Mac, KeyUse::Outbox, KeyUse::Limit])?,
         hasher: platform.hasher(),
+        breach_check: platform.breach_check()?,
         api: environment.api()?,
         service_name: environment.service_name()?,
         reserved_usernames: environment.reserved_usernames()?,
@@ -166,6 +169,8 @@ async fn signup(deps: &Deps, request: &Request, inbound: &Inbound) -> Result<Res
     }
     let email = EmailAddress::parse(&email)?;
     let password = password.to_store(deps.password_min_length, &username, &email, &deps.service_name)?;
+    // Before anything is known of the address, so that it tells nothing of that.
+    deps.breach_check.check(&password, None).await?;
     let locale = Locale::choose(locale.as_deref(), header(request, "accept-language"));
     let now = deps.clock.now();
 

@@ -282,7 +282,7 @@ fn no_environment_and_no_time_but_by_their_doors() {
 }
 
 /// Values of the template's parameters that its patterns take.
-const TAKEN: [(&str, &str); 43] = [
+const TAKEN: [(&str, &str); 48] = [
     ("AppUrl", "https://app.example.com"),
     ("AppUrl", "https://app.example.com/#/welcome?from=%EA%B0%80"),
     ("AppUrl", "http://localhost:80/100%"),
@@ -320,6 +320,11 @@ const TAKEN: [(&str, &str); 43] = [
     ("MaxSessions", "50"),
     ("PasswordMinLength", "8"),
     ("PasswordMinLength", "64"),
+    ("BreachCheck", "off"),
+    ("BreachCheck", "warn"),
+    ("BreachCheck", "refuse"),
+    ("BreachCheckUrl", "https://ranges.example.com"),
+    ("BreachCheckUrl", "http://127.0.0.1:8443"),
     ("ReservedUsernames", "founder, 설립자,,Customer Success"),
     ("KeyRotationDays", "1"),
     ("KeyRotationDays", "365"),
@@ -329,7 +334,7 @@ const TAKEN: [(&str, &str); 43] = [
 ];
 
 /// Values with which functions would not start, or that nobody can mean.
-const REFUSED: [(&str, &str); 77] = [
+const REFUSED: [(&str, &str); 82] = [
     ("AppUrl", ""),
     ("AppUrl", "https://"),
     ("AppUrl", "https://%"),
@@ -395,6 +400,11 @@ const REFUSED: [(&str, &str); 77] = [
     ("MaxSessions", "51"),
     ("PasswordMinLength", "7"),
     ("PasswordMinLength", "65"),
+    ("BreachCheck", "on"),
+    ("BreachCheck", "false"),
+    ("BreachCheckUrl", "api.pwnedpasswords.com"),
+    ("BreachCheckUrl", "https://api.pwnedpasswords.com/"),
+    ("BreachCheckUrl", "https://api.pwnedpasswords.com/range"),
     ("ReservedUsernames", "a\nb"),
     ("KeyRotationDays", "366"),
     ("ApiDomain", "API.example.com"),

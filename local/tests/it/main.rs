@@ -44,6 +44,7 @@ mod storage;
 mod typed;
 
 mod authorizer;
+mod breach;
 mod budget;
 mod consistency;
 mod endpoints;

@@ -17,6 +17,7 @@ use crate::function::InvokeError;
 use crate::mail::MailError;
 use crate::password_hasher::HashError;
 use crate::store::{AccountError, StoreError};
+use crate::telemetry;
 use crate::token::{AccessError, KeyError, SealError};
 
 /// Declares the closed set: variant, name on the wire, status and title.
@@ -56,7 +57,7 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
     /// The body is over 16 KiB.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
-    /// The new password is too short, too long or too easy to guess.
+    /// The new password is too short, too long, too easy to guess, or known from a leak.
     WeakPassword = "weak_password", UNPROCESSABLE_ENTITY, "The password is not strong enough";
     /// No address that can be mailed.
     InvalidEmail = "invalid_email", UNPROCESSABLE_ENTITY, "The e-mail address is not valid";
@@ -153,7 +154,7 @@ impl Problem {
         self
     }
 
-    /// Keeps the cause, for the log alone.
+    /// Keeps the cause, for the log and for pages.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
@@ -184,17 +185,12 @@ impl Problem {
 
     /// What happened, with all that led to it, for the log alone.
     pub fn causes(&self) -> String {
-        let mut text = String::new();
-        let mut next: Option<&(dyn std::error::Error + 'static)> =
-            self.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static));
-        while let Some(cause) = next {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        text
+        self.cause.as_deref().map(|cause| telemetry::causes(cause)).unwrap_or_default()
+    }
+
+    /// Why a new password was refused, where that is what it says: pages have words for it.
+    pub fn weak_password(&self) -> Option<&WeakPassword> {
+        self.cause.as_deref()?.downcast_ref()
     }
 
     /// The answer. A 5xx names the request, so that its cause can be found in the log.
@@ -304,7 +300,7 @@ impl From<InvalidEmail> for Problem {
 
 impl From<WeakPassword> for Problem {
     fn from(error: WeakPassword) -> Self {
-        Self::new(Code::WeakPassword).with_detail(error)
+        Self::new(Code::WeakPassword).with_detail(&error).caused_by(error)
     }
 }
 
