@@ -234,6 +234,8 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::config::Api;
+    use crate::http::context::HttpContext;
     use crate::session::SessionId;
 
     #[derive(Clone, Default)]
@@ -259,6 +261,11 @@ mod tests {
 
     /// What one event writes, as a Lambda function's log has it.
     fn line(event: SecurityEvent) -> Value {
+        written(|| event.log())
+    }
+
+    /// The one line that is written.
+    fn written(write: impl FnOnce()) -> Value {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .json()
@@ -266,10 +273,29 @@ mod tests {
             .with_target(false)
             .without_time()
             .with_writer(lines.clone());
-        tracing::subscriber::with_default(subscriber.finish(), || event.log());
+        tracing::subscriber::with_default(subscriber.finish(), write);
         let text = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");
         assert_eq!(text.lines().count(), 1, "{text}");
         serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// CWE-117: a client writes its `User-Agent`, and nothing else of the line.
+    #[test]
+    fn what_a_client_writes_makes_no_line_of_its_own() {
+        let api = Api { url: None, allowed_origins: Vec::new(), cookie_domain: None };
+        let context = HttpContext::logging_clients(api);
+        for agent in [
+            "a\nb",
+            "a\r\n{\"security_event\":\"signed_in\"}",
+            "\",\"level\":\"ERROR",
+            "\u{1b}[2J\u{2028}\u{85}\0",
+            "\\",
+        ] {
+            let span = || context.span_of("r1", Some("203.0.113.7"), agent.as_bytes());
+            let line = written(|| span().in_scope(|| SecurityEvent::OriginRejected.log()));
+            assert_eq!(line["span"]["user_agent"], agent);
+            assert_eq!((&line["level"], &line["security_event"]), (&json!("WARN"), &json!("origin_rejected")));
+        }
     }
 
     #[test]
