@@ -36,6 +36,7 @@ mod machine;
 mod protocol;
 mod requests;
 mod secrets;
+mod security;
 mod session_layer;
 mod storage;
 mod typed;
