@@ -10,13 +10,15 @@ import {
   type SignedOutReason,
   type Verification,
 } from './api.js';
-import { exchange, problemIn, read as readAnswer } from './http.js';
+import { asObject, exchange, isText, problemIn, read as readAnswer } from './http.js';
 import { createLock, lost, type IsLost } from './lock.js';
 import { createStore, PENDING, safely, type Entry } from './store.js';
 import { createTimer } from './timer.js';
 
 /** What a refused refresh says of the session. Nothing else ends one. */
 const ENDS: Record<string, SignedOutReason> = {
+  // A code that every object has is none of these.
+  __proto__: null as never,
   token_missing: 'expired',
   token_expired: 'expired',
   token_invalid: 'ended',
@@ -128,8 +130,10 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
 
   /** Stores a session response, and clears the pending key with it. */
   async function accept(answer: any, before: Entry, sentAt: number, isSignIn = false): Promise<SignedIn> {
-    const { user, session, token } = answer ?? {};
-    if (!user?.id || !session?.id || !(token?.expires_in >= 0)) throw new LatchkeyError('unexpected', 200);
+    const { user, session } = whoIn(answer);
+    const { token } = answer;
+    const isWhole = Number.isFinite(token?.expires_in) && (!app || (isText(token.access) && isText(token.refresh)));
+    if (!isWhole) throw new LatchkeyError('unexpected', 200);
     const life = Math.max(token.expires_in, (!isSignIn && session.kind === before.kind && before.life) || 0);
     if (isSignIn) {
       // Whoever was here is replaced on purpose, which is no news for this tab.
@@ -142,9 +146,10 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       user: user.id,
       kind: session.kind,
       life,
-      access: token.access,
-      refresh: token.refresh,
-      device: answer.device ?? before.device,
+      // A page has none, whatever is answered.
+      access: app && token.access,
+      refresh: app && token.refresh,
+      device: isText(answer.device) ? answer.device : before.device,
     };
     if (session.id === before.id) {
       // Of these nobody knows yet whether they have arrived, or will.
@@ -427,7 +432,9 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       try {
         await post();
       } catch (error) {
-        if ((error as LatchkeyError).status !== 401) throw error;
+        const { code, status } = error as LatchkeyError;
+        // Another's 401 does not say that the server has heard of it.
+        if (status !== 401 || !(code in ENDS)) throw error;
         if (everywhere) {
           // It takes the current token.
           if (!(await rotate(entry, isLost))) throw error;
@@ -459,10 +466,11 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
         throw asProblem(error);
       });
       // Nothing but Latchkey's own word for it says that nobody is signed in.
-      if (response.status === 401 && (await problemIn(response.clone())).code in ENDS) return null;
-      const { user, session }: SignedIn = await readAnswer(response).catch((error) => {
+      if (response.status === 401 && ((await problemIn(response.clone())).code ?? '') in ENDS) return null;
+      const answer = await readAnswer(response).catch((error) => {
         throw asProblem(error);
       });
+      const { user, session } = whoIn(answer);
       if (!app && (session.id !== entry.id || entry.out)) {
         // The cookies are of a session that this client did not begin (the mailed link's page did), or did not end.
         const isSettled = await lock('exclusive', async (isLost) => {
@@ -497,7 +505,7 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
 
   async function resetPassword(reset: Reset) {
     const answer = await call('POST', '/password/reset', { ...reset, client: app && 'app' });
-    if (answer?.device) await lock('exclusive', async () => save({ ...(await load()), device: answer.device }));
+    if (isText(answer?.device)) await lock('exclusive', async () => save({ ...(await load()), device: answer.device }));
   }
 
   async function deleteAccount() {
@@ -525,23 +533,29 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
   void load().catch(() => {});
 
   return {
-    signUp: (signup) => call('POST', '/signup', { ...signup, client: app && 'app' }),
-    resend: (signup_id) => call('POST', '/signup/resend', { signup_id }),
+    signUp: async (signup) => asObject(await call('POST', '/signup', { ...signup, client: app && 'app' })),
+    resend: async (signup_id) => asObject(await call('POST', '/signup/resend', { signup_id })),
     verify: (verification: Verification) => signIn('/verify', verification),
     login: (credentials) => signIn('/login', credentials),
     logout,
     me,
     reauthenticate: (password) => replace('/reauthenticate', { password }),
-    forgotPassword: async (account) =>
-      call('POST', '/password/forgot', { ...account, client: app && 'app', device: (await load()).device }),
+    async forgotPassword(account) {
+      const { device } = await load();
+      return asObject(await call('POST', '/password/forgot', { ...account, client: app && 'app', device }));
+    },
     resetPassword,
     changePassword: (password, new_password) => replace('/password/change', { password, new_password }),
-    changeEmail: (email) => own('POST', '/email/change', { email }),
+    changeEmail: async (email) => asObject(await own('POST', '/email/change', { email })),
     confirmEmail: (proof) => own('POST', '/email/confirm', proof),
-    updateMe: (changes) => own('PATCH', '/me', changes),
+    updateMe: async (changes) => whoIn(await own('PATCH', '/me', changes)),
     deleteAccount,
-    exportMe: () => own('GET', '/me/export'),
-    sessions: async () => (await own('GET', '/sessions')).sessions,
+    exportMe: async () => asObject(await own('GET', '/me/export')),
+    async sessions() {
+      const { sessions } = asObject(await own('GET', '/sessions'));
+      if (!Array.isArray(sessions)) throw new LatchkeyError('unexpected', 200);
+      return sessions;
+    },
     endSession: async (id) => (id === tab?.id ? logout() : own('DELETE', '/sessions/' + encodeURIComponent(id))),
     fetch: async (path, init) => (await sendFresh(path, init)).response,
     refresh: async () => renew((await load()).n),
@@ -559,6 +573,13 @@ export function clientOn(defaults: Platform, here: string | undefined, options: 
       }
     },
   };
+}
+
+/** Whom an answer names, where it names somebody. */
+function whoIn(answer: any): SignedIn {
+  const { user, session } = asObject(answer);
+  if (!isText(user?.id) || !isText(session?.id)) throw new LatchkeyError('unexpected', 200);
+  return { user, session };
 }
 
 const isSame = (one: Entry, other: Entry) =>

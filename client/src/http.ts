@@ -16,18 +16,34 @@ const BARE: Record<number, Code> = {
   504: 'unavailable',
 };
 
-/** The problem that an answer carries; without a `code` if it is not one of Latchkey's. */
-export async function problemIn(response: Response): Promise<any> {
+/**
+ * The problem that an answer carries; without a `code` if it is not one of Latchkey's. Members of other types than they
+ * should have come from somebody else on the way, and are left out.
+ */
+export async function problemIn(response: Response): Promise<{ code?: Code; detail?: string; request_id?: string }> {
   const problem = await response.json().catch(() => null);
-  return problem && typeof problem.code === 'string' ? problem : {};
+  const text = (name: string) => (isText(problem?.[name]) ? problem[name] : undefined);
+  const code = text('code') as Code | undefined;
+  return code ? { code, detail: text('detail'), request_id: text('request_id') } : {};
 }
+
+export const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+
+/** Throws unless an answer is an object, as those of Latchkey's routes are that have a body. */
+export function asObject(answer: any): any {
+  if (Object(answer) !== answer || Array.isArray(answer)) throw new LatchkeyError('unexpected', 200);
+  return answer;
+}
+
+/** What a `Retry-After` says in seconds. A date is none: nobody knows how wrong the device's own is. */
+const secondsOf = (header: string | null) => (/^[0-9]{1,9}$/.test(header ?? '') && Number(header)) || undefined;
 
 /** Reads the answer of one of Latchkey's own routes. */
 export async function read(response: Response): Promise<any> {
   if (response.ok) return response.status === 204 ? undefined : response.json();
   const { status } = response;
   const { code, detail, request_id } = await problemIn(response);
-  const retryAfter = Number(response.headers.get('retry-after')) || undefined;
+  const retryAfter = secondsOf(response.headers.get('retry-after'));
   throw new LatchkeyError(code ?? BARE[status] ?? 'unexpected', status, detail, retryAfter, request_id);
 }
 

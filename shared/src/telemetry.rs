@@ -271,6 +271,8 @@ pub(crate) mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
+    use crate::config::Api;
+    use crate::http::context::HttpContext;
     use crate::session::SessionId;
 
     #[derive(Clone, Default)]
@@ -309,9 +311,33 @@ pub(crate) mod tests {
 
     /// What one event writes.
     fn line(event: SecurityEvent) -> Value {
-        let text = logged(|| event.log());
+        written(|| event.log())
+    }
+
+    /// The one line that is written.
+    fn written(write: impl FnOnce()) -> Value {
+        let text = logged(write);
         assert_eq!(text.lines().count(), 1, "{text}");
         serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// CWE-117: a client writes its `User-Agent`, and nothing else of the line.
+    #[test]
+    fn what_a_client_writes_makes_no_line_of_its_own() {
+        let api = Api { url: None, allowed_origins: Vec::new(), cookie_domain: None };
+        let context = HttpContext::logging_clients(api);
+        for agent in [
+            "a\nb",
+            "a\r\n{\"security_event\":\"signed_in\"}",
+            "\",\"level\":\"ERROR",
+            "\u{1b}[2J\u{2028}\u{85}\0",
+            "\\",
+        ] {
+            let span = || context.span_of("r1", Source::of_gateway(Some("203.0.113.7")), agent.as_bytes());
+            let line = written(|| span().in_scope(|| SecurityEvent::OriginRejected.log()));
+            assert_eq!(line["span"]["user_agent"], agent);
+            assert_eq!((&line["level"], &line["security_event"]), (&json!("WARN"), &json!("origin_rejected")));
+        }
     }
 
     #[test]
@@ -387,6 +413,10 @@ pub(crate) mod tests {
             ),
             (SecurityEvent::VerificationFailed, json!({"level": "WARN", "security_event": "verification_failed"})),
             (SecurityEvent::OriginRejected, json!({"level": "WARN", "security_event": "origin_rejected"})),
+            (
+                SecurityEvent::RateLimited { scope: "passwords" },
+                json!({"level": "WARN", "security_event": "rate_limited", "limit": "passwords"}),
+            ),
             (SecurityEvent::EdgeBypassed, json!({"level": "WARN", "security_event": "edge_bypassed"})),
             (
                 SecurityEvent::TokenForged { credential: Credential::Access },

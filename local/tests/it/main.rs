@@ -39,6 +39,7 @@ mod peers;
 mod protocol;
 mod requests;
 mod secrets;
+mod security;
 mod session_layer;
 mod storage;
 mod typed;

@@ -33,8 +33,14 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
 ];
+
+/// `base-uri`, `form-action` and `frame-ancestors` do not follow `default-src` (CSP Level 3 §6.1).
+const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// For two years (in seconds), and for whatever lies below the API's host (RFC 6797 §6.1.2).
+const TRANSPORT_SECURITY: &str = "max-age=63072000; includeSubDomains";
 
 /// A request that was let through, and where it comes from. An endpoint within a layer is told by it: the secret is gone by
 /// then.
@@ -60,6 +66,12 @@ impl HttpContext {
             edge: environment.edge()?,
             log_client_address: environment.log_client_address()?,
         })
+    }
+
+    /// One that names clients in the log.
+    #[cfg(test)]
+    pub(crate) const fn logging_clients(api: Api) -> Self {
+        Self { api, edge: None, log_client_address: true }
     }
 
     /// Lets a request through to its handler that comes by the way that it has to, and from where it may. The secret that the
@@ -153,8 +165,7 @@ impl HttpContext {
             headers.entry(name).or_insert(value);
         }
         if is_https {
-            let two_years = HeaderValue::from_static("max-age=63072000");
-            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(two_years);
+            headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(HeaderValue::from_static(TRANSPORT_SECURITY));
         }
     }
 }
@@ -174,7 +185,7 @@ mod tests {
 
     fn context() -> HttpContext {
         let api = Api { url: None, allowed_origins: Vec::new(), cookie_domain: None };
-        HttpContext { api, edge: None, log_client_address: true }
+        HttpContext::logging_clients(api)
     }
 
     /// Whatever AWS does: a handler that never ends is answered before the function is stopped.
@@ -195,7 +206,12 @@ mod tests {
         assert_eq!(headers[REFERRER_POLICY], "same-origin");
         assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
         assert_eq!(headers[CACHE_CONTROL], "no-store");
-        assert!(headers.contains_key(CONTENT_SECURITY_POLICY) && headers.contains_key(STRICT_TRANSPORT_SECURITY));
+        // What ASVS 5.0 asks of each (3.4.1, 3.4.3, 3.4.6).
+        assert_eq!(headers[STRICT_TRANSPORT_SECURITY], "max-age=63072000; includeSubDomains");
+        let policy = headers[CONTENT_SECURITY_POLICY].to_str().expect("ASCII");
+        for directive in ["default-src", "base-uri", "form-action", "frame-ancestors"] {
+            assert!(policy.split("; ").any(|part| part == format!("{directive} 'none'")), "{directive}: {policy}");
+        }
         let mut local = Response::default();
         context().complete(&mut local, false);
         assert!(!local.headers().contains_key(STRICT_TRANSPORT_SECURITY));

@@ -46,7 +46,8 @@ impl ApiUrl {
         let plain = matches!(url.scheme(), "http" | "https")
             && url.query().is_none()
             && url.fragment().is_none()
-            && url.username().is_empty();
+            && url.username().is_empty()
+            && url.password().is_none();
         plain.then(|| Self {
             url: url.as_str().trim_end_matches('/').to_owned(),
             origin: Origin(url.origin().ascii_serialization()),
@@ -134,6 +135,19 @@ mod tests {
             "localhost:3000",
         ] {
             assert_eq!(Origin::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_with_a_secret_or_more_than_a_path_is_none() {
+        for text in [
+            "https://ann@api.test",
+            "https://:secret@api.test",
+            "https://api.test?a",
+            "https://api.test#a",
+            "ftp://api.test",
+        ] {
+            assert_eq!(ApiUrl::parse(text), None, "{text}");
         }
     }
 

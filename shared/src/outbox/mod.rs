@@ -55,7 +55,9 @@ impl OutboxRef {
     /// Reads the keys of an item; `None` for those of anything else.
     pub fn parse(pk: &str, sk: &str) -> Option<Self> {
         let (hour, shard) = pk.strip_prefix("OUTBOX#")?.split_once('#')?;
-        Some(Self { hour: hour.parse().ok()?, shard: shard.parse().ok()?, id: OutboxId::parse(sk)? })
+        let reference = Self { hour: hour.parse().ok()?, shard: shard.parse().ok()?, id: OutboxId::parse(sk)? };
+        // Numbers can be written in other ways (`+7`, `07`), which are no item's.
+        (partition(reference.hour, reference.shard) == pk).then_some(reference)
     }
 
     /// The item's keys, `pk` and `sk`.
@@ -327,6 +329,18 @@ mod tests {
         assert_eq!(proof.open(&SealingKey::random(), now), None);
         let moved = QueuedProof { item: "SIGNUP#y".to_owned(), ..proof };
         assert_eq!(moved.open(&key, now), None, "secrets of one item in another");
+    }
+
+    #[test]
+    fn an_item_s_keys_have_one_spelling() {
+        let reference = OutboxItem::nothing(Timestamp::from_unix(1_000_000)).reference;
+        let (pk, sk) = reference.to_keys();
+        assert_eq!(OutboxRef::parse(&pk, &sk), Some(reference));
+        for other in
+            [pk.replace("OUTBOX#", "OUTBOX#+"), pk.replace("OUTBOX#", "OUTBOX#0"), format!("{pk}#"), pk[1..].to_owned()]
+        {
+            assert_eq!(OutboxRef::parse(&other, &sk), None, "{other}");
+        }
     }
 
     #[test]
