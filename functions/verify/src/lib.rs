@@ -26,7 +26,7 @@ use lambda_http::Body;
 use lambda_http::http::header::CONTENT_TYPE;
 use shared::account::{
     CandidatePassword, Completion, Epoch, Password, PendingSignup, Proof, ProofSecret, Purpose, ReservedUsernames,
-    Status, User, UserId, Username, VerificationCode, WeakPassword,
+    Roles, Status, User, UserId, Username, VerificationCode, WeakPassword,
 };
 use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
@@ -388,6 +388,7 @@ async fn create_account(
         epoch: Epoch::FIRST,
         locale: pending.locale,
         created_at: now,
+        roles: Roles::default(),
         undos: Vec::new(),
     };
     let session = Session::start(&user, kind, methods(proof), &inbound.device, deps.issuer.lifetimes(), now);

@@ -1,6 +1,6 @@
 //! A user, as far as sessions and answers need it: the password hash is not part of it.
 
-use super::{EmailAddress, UserId, Username, random_id};
+use super::{EmailAddress, Roles, UserId, Username, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 
@@ -102,6 +102,8 @@ pub struct User {
     pub locale: Locale,
     /// When the address was verified.
     pub created_at: Timestamp,
+    /// What operators made them.
+    pub roles: Roles,
     /// The changes of address that may be taken back, lapsed ones too as long as nobody has removed them.
     pub undos: Vec<Undo>,
 }
@@ -141,6 +143,7 @@ mod tests {
             epoch: Epoch::FIRST,
             locale: Locale::En,
             created_at: Timestamp::from_unix(0),
+            roles: Roles::default(),
             undos: vec![undo(300), undo(200)],
         };
         let open = |now| user.undo_open_until(Timestamp::from_unix(now)).map(Timestamp::unix);

@@ -185,7 +185,7 @@ fn cut(text: &str, limit: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{EmailAddress, Username};
+    use crate::account::{EmailAddress, Roles, Username};
     use crate::locale::Locale;
 
     const LIFETIMES: Lifetimes = Lifetimes::DEFAULTS;
@@ -200,6 +200,7 @@ mod tests {
             epoch: Epoch::FIRST,
             locale: Locale::En,
             created_at: Timestamp::from_unix(0),
+            roles: Roles::default(),
             undos: Vec::new(),
         };
         let at = |seconds: u64| Timestamp::from_unix(1_000_000 + seconds);
