@@ -5,6 +5,8 @@ export type Kind = 'browser' | 'remembered' | 'app';
 export type Code = 'invalid_request' | 'unsupported_media_type' | 'body_too_large' | 'weak_password' | 'invalid_email' | 'invalid_username' | 'username_taken' | 'email_taken' | 'duplicate_request' | 'invalid_credentials' | 'confirmation_required' | 'token_missing' | 'token_invalid' | 'token_expired' | 'token_reused' | 'session_ended' | 'invalid_verification'
 /** The route wants the password again; see `Options.onReauthenticate`. */
  | 'reauthentication_required'
+/** Of who is signed in, on a route of your own that asks for a role. */
+ | 'role_required'
 /** Of who is signed in, and asked for it again. */
  | 'wrong_password' | 'last_credential' | 'csrf_rejected' | 'origin_required' | 'rate_limited' | 'unavailable' | 'internal'
 /** No answer came, or none that can be read. */
@@ -51,6 +53,8 @@ export interface User {
     email: string;
     /** The language of mails to them. */
     locale: string;
+    /** What operators made them; not there where that is nothing. */
+    roles?: string[];
     created_at: string;
 }
 /** A session, as the server shows it. */

@@ -24,6 +24,8 @@ export type Code =
   | 'invalid_verification'
   /** The route wants the password again; see `Options.onReauthenticate`. */
   | 'reauthentication_required'
+  /** Of who is signed in, on a route of your own that asks for a role. */
+  | 'role_required'
   /** Of who is signed in, and asked for it again. */
   | 'wrong_password'
   | 'last_credential'
@@ -78,6 +80,8 @@ export interface User {
   email: string;
   /** The language of mails to them. */
   locale: string;
+  /** What operators made them; not there where that is nothing. */
+  roles?: string[];
   created_at: string;
 }
 

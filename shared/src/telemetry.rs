@@ -273,6 +273,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::config::Api;
     use crate::http::context::HttpContext;
+    use crate::http::source::Source;
     use crate::session::SessionId;
 
     #[derive(Clone, Default)]

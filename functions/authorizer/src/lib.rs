@@ -3,11 +3,11 @@
 //!
 //! It allows a request with a genuine, unexpired access token in `Authorization: Bearer` or the access cookie whose
 //! `Origin` is allowed and which came through the CDN, where there is one (`OriginSecret`), and hands on `userId`,
-//! `username`, `sessionId` and `authTime`: when the user last proved who they are, in seconds since 1970, for routes that
-//! want that to be recent. Anything else is refused, which API Gateway answers with a bare `403`.
+//! `username`, `roles` (an array), `sessionId` and `authTime`: when the user last proved who they are, in seconds since 1970,
+//! for routes that want that to be recent. Anything else is refused, which API Gateway answers with a bare `403`.
 //!
 //! With `RevocationCheck=session`, the default, it reads session and user (1 round trip, 2 RRU), so that a logout, ban or
-//! password change holds at once, and a browser's token that was used elsewhere is recognised by its generation: the function
+//! password change, and a role that was taken away, holds at once, and a browser's token that was used elsewhere is recognised by its generation: the function
 //! `renew` then ends the session. With `token` it makes no database call once its keys are loaded.
 
 use std::sync::Arc;
@@ -97,6 +97,7 @@ async fn decide(deps: &Deps, event: &ApiGatewayV2CustomAuthorizerV2Request) -> R
             let mut context = json!({
                 "userId": claims.user_id.to_string(),
                 "username": claims.username,
+                "roles": claims.roles.iter().collect::<Vec<_>>(),
                 "sessionId": claims.session_id.to_string(),
             });
             if let Some(authenticated_at) = claims.authenticated_at {
@@ -111,6 +112,7 @@ async fn decide(deps: &Deps, event: &ApiGatewayV2CustomAuthorizerV2Request) -> R
             | CallerError::SessionEnded
             | CallerError::Reused(_)
             | CallerError::ReauthenticationRequired
+            | CallerError::RoleRequired
             | CallerError::Token(_),
         ) => Ok(answer(false, json!({}))),
     }
@@ -144,8 +146,12 @@ async fn verify(deps: &Deps, inbound: &Inbound) -> Result<AccessClaims, CallerEr
         }
         RevocationCheck::Session => {
             let authenticated = deps.renewer.authenticate(inbound, &deps.keys, &deps.store, now).await;
-            authenticated
-                .map(|caller| AccessClaims { authenticated_at: Some(caller.session.authenticated_at), ..caller.token })
+            authenticated.map(|caller| AccessClaims {
+                authenticated_at: Some(caller.session.authenticated_at),
+                // Those that are stored, whatever the token says.
+                roles: caller.user.roles,
+                ..caller.token
+            })
         }
     }
 }

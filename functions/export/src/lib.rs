@@ -51,7 +51,7 @@ pub struct ExportedUser {
     id: String,
     username: String,
     email: String,
-    /// `enabled`: whoever else is not can ask for nothing.
+    /// `enabled`: whoever is not can ask for nothing. An operator's export may say `reset_required`, `deleting`, `disabled`.
     status: &'static str,
     /// The language of mails.
     locale: &'static str,
@@ -59,6 +59,8 @@ pub struct ExportedUser {
     epoch: u64,
     #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     created_at: String,
+    /// What operators made them.
+    roles: Vec<String>,
     /// Changes of address that may be taken back, or could be until not long ago.
     undos: Vec<ExportedUndo>,
 }
@@ -133,14 +135,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request, _inbound: Inbound) -> Res
     let Caller { user, .. } = Caller::of_request(&request)?;
     let (sessions, mark) =
         deps.store.both(deps.store.find_sessions(user.id), deps.store.find_undeliverable_mark(&user.email)).await;
-    let mut sessions = sessions?;
-    sessions.sort_by_key(|session| std::cmp::Reverse((session.used_at, session.created_at)));
-    let body = ExportResponse {
-        exported_at: deps.clock.now().to_string(),
-        user: ExportedUser::new(user),
-        address: ExportedAddress { email: user.email.as_str().to_owned(), undeliverable: mark?.map(mark_view) },
-        sessions: sessions.iter().map(ExportedSession::new).collect(),
-    };
+    let body = ExportResponse::new(user, sessions?, mark?, deps.clock.now());
     let mut response = json::response(StatusCode::OK, &body);
     let file = HeaderValue::from_static("attachment; filename=\"account.json\"");
     response.headers_mut().insert(CONTENT_DISPOSITION, file);
@@ -149,6 +144,24 @@ pub async fn handle(deps: Arc<Deps>, request: Request, _inbound: Inbound) -> Res
 
 fn mark_view((reason, until): (Undeliverable, Timestamp)) -> ExportedMark {
     ExportedMark { reason: reason.as_str(), until: until.to_string() }
+}
+
+impl ExportResponse {
+    /// What is held about a user, as it was read: the user, the sessions, and the mark of the address.
+    pub fn new(
+        user: &User,
+        mut sessions: Vec<Session>,
+        mark: Option<(Undeliverable, Timestamp)>,
+        now: Timestamp,
+    ) -> Self {
+        sessions.sort_by_key(|session| std::cmp::Reverse((session.used_at, session.created_at)));
+        Self {
+            exported_at: now.to_string(),
+            user: ExportedUser::new(user),
+            address: ExportedAddress { email: user.email.as_str().to_owned(), undeliverable: mark.map(mark_view) },
+            sessions: sessions.iter().map(ExportedSession::new).collect(),
+        }
+    }
 }
 
 impl ExportedUser {
@@ -161,6 +174,7 @@ impl ExportedUser {
             locale: user.locale.as_str(),
             epoch: user.epoch.number(),
             created_at: user.created_at.to_string(),
+            roles: user.roles.iter().map(str::to_owned).collect(),
             undos: user.undos.iter().map(ExportedUndo::new).collect(),
         }
     }

@@ -26,7 +26,7 @@ use lambda_http::Body;
 use lambda_http::http::header::CONTENT_TYPE;
 use shared::account::{
     CandidatePassword, Completion, Epoch, Guess, Password, PendingSignup, Proof, ProofSecret, Purpose,
-    ReservedUsernames, Status, User, UserId, Username, VerificationCode, WeakPassword,
+    ReservedUsernames, Roles, Status, User, UserId, Username, VerificationCode, WeakPassword,
 };
 use shared::http::json::BodyError;
 use shared::http::session_response::Issuer;
@@ -437,6 +437,7 @@ async fn create_account(
         locale: pending.locale,
         created_at: now,
         devices: DeviceEpoch::default(),
+        roles: Roles::default(),
         undos: Vec::new(),
     };
     let session = Session::start(&user, kind, methods(proof), &inbound.device, deps.issuer.lifetimes(), now);

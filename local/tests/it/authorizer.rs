@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::{ExtraFunction, Options};
 use serde_json::{Value, json};
 
+use crate::harness::tables::overwrite;
 use crate::harness::{Answer, AppSession, Fault, Stack, options};
 
 const PING: &str = "
@@ -79,7 +81,7 @@ async fn hands_on_who_calls() {
     let stack = Stack::with_options(with_ping(&[])).await;
     let (alice, app) = stack.person_with_session("alice").await;
     let answer = stack.client().get("/ping").bearer(&app.access).send().await.expect(200);
-    let mut expected = json!({"userId": app.user_id, "username": "alice", "sessionId": app.session_id});
+    let mut expected = json!({"userId": app.user_id, "username": "alice", "roles": [], "sessionId": app.session_id});
     expected["authTime"] = json!(4_102_444_800_u64);
     assert_eq!(answer.json(), expected);
     for check in ["session", "token"] {
@@ -95,6 +97,19 @@ async fn hands_on_who_calls() {
         browser.post("/ping").send().await.expect(200);
     }
     stack.client().post("/ping").bearer(&app.access).send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hands_on_roles_as_they_are_stored_or_without_reads_as_the_token_has_them() {
+    for (check, seen) in [("session", json!(["author", "editor"])), ("token", json!([]))] {
+        let stack = Stack::with_database_and_options(with_ping(&[("RevocationCheck", check)])).await;
+        let (_, app) = stack.person_with_session("alice").await;
+        overwrite(&stack, "USER#", "roles", AttributeValue::S("author editor".to_owned())).await;
+        let ping = async |access: &str| stack.client().get("/ping").bearer(access).send().await.expect(200).json();
+        assert_eq!(ping(&app.access).await["roles"], seen, "{check}");
+        let app = AppSession::of(&stack.refresh(&app.refresh, None).await.expect(200));
+        assert_eq!(ping(&app.access).await["roles"], json!(["author", "editor"]), "{check}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

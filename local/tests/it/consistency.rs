@@ -210,6 +210,7 @@ const CODES: [(&str, u16, &str, &str); 24] = [
     ("session_ended", 401, "protocol.rs", "another_key_or_none_is_reuse_and_ends_the_session"),
     ("invalid_verification", 400, "secrets.rs", "a_code_may_be_guessed_five_times"),
     ("reauthentication_required", 403, "session_layer.rs", "a_fresh_route_wants_a_recent_proof"),
+    ("role_required", 403, "session_layer.rs", "a_role_is_asked_for_as_it_is_stored"),
     ("wrong_password", 403, "reauthenticate.rs", "ten_wrong_passwords_in_a_row_end_the_session"),
     ("csrf_rejected", 403, "csrf.rs", "a_foreign_origin_is_refused_with_cookies_and_without"),
     ("origin_required", 403, "edge.rs", "who_goes_around_the_cdn_is_refused"),

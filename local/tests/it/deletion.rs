@@ -434,6 +434,8 @@ pub(crate) async fn whole_life(stack: &Stack) -> Life {
         ("until".to_owned(), AttributeValue::N(now.to_string())),
     ]);
     overwrite(stack, &format!("USER#{}", app.user_id), "undos", AttributeValue::L(vec![AttributeValue::M(undo)])).await;
+    let roles = AttributeValue::S("author editor".to_owned());
+    overwrite(stack, &format!("USER#{}", app.user_id), "roles", roles).await;
 
     // What was to be told of it is told.
     stack.local.settled().await;

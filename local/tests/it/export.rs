@@ -54,6 +54,7 @@ async fn everything_about_an_account_as_it_is_new() {
         "epoch": 1,
         "id": "[id]",
         "locale": "en",
+        "roles": [],
         "status": "enabled",
         "undos": [],
         "username": "alice"
@@ -92,7 +93,7 @@ enum Place {
 use Place::{At, LeftOut};
 
 /// Of each kind of item every attribute that there may be.
-const USER: [(&str, Place); 11] = [
+const USER: [(&str, Place); 12] = [
     ("devices", LeftOut("a count by which tokens of devices are made void; it tells of nobody")),
     ("pk", At("/id")),
     ("sk", LeftOut("what kind of item it is")),
@@ -103,6 +104,7 @@ const USER: [(&str, Place); 11] = [
     ("epoch", At("/epoch")),
     ("locale", At("/locale")),
     ("created_at", At("/created_at")),
+    ("roles", At("/roles")),
     ("undos", At("/undos")),
 ];
 const SESSION: [(&str, Place); 18] = [

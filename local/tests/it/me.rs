@@ -1,8 +1,10 @@
 //! `GET /me`: the sample of a protected function, and sliding renewal.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 
-use crate::harness::{Stack, claims, generation};
+use crate::harness::tables::overwrite;
+use crate::harness::{AppSession, Stack, claims, generation};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn returns_the_user_and_the_session() {
@@ -31,6 +33,19 @@ async fn returns_the_user_and_the_session() {
     "#);
     assert_eq!(answer.json()["user"]["id"], json!(session.user_id));
     assert_eq!(answer.json()["session"]["id"], json!(session.session_id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_shown_where_there_are_some() {
+    let stack = Stack::with_database(&[]).await;
+    let (_, app) = stack.person_with_session("alice").await;
+    assert!(claims(&app.access).get("roles").is_none());
+    overwrite(&stack, "USER#", "roles", AttributeValue::S("author editor".to_owned())).await;
+    assert_eq!(stack.me(&app.access).await.expect(200).json()["user"]["roles"], json!(["author", "editor"]));
+    // A refresh takes them into the token.
+    let answer = stack.refresh(&app.refresh, None).await.expect(200);
+    assert_eq!(answer.json()["user"]["roles"], json!(["author", "editor"]));
+    assert_eq!(claims(&AppSession::of(&answer).access)["roles"], json!(["author", "editor"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,7 +44,9 @@ fn every_route_of_the_template_is_described_and_no_other() {
 #[test]
 fn every_code_is_of_some_route() {
     let described: BTreeSet<String> = operations().into_values().flatten().collect();
-    let codes: BTreeSet<String> = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    // What a layer around somebody's own function answers, and no route of ours.
+    let of_ours = Code::ALL.iter().filter(|code| **code != Code::RoleRequired);
+    let codes: BTreeSet<String> = of_ours.map(|code| code.as_str().to_owned()).collect();
     assert_eq!(described, codes);
 }
 

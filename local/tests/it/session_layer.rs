@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_http::http::{Request as HttpRequest, Response};
 use lambda_http::tower::Layer;
 use lambda_http::{Body, Error, Request, Service, service_fn};
@@ -12,7 +13,8 @@ use shared::http::SessionLayer;
 use shared::http::caller::{Caller, CallerError};
 use shared::runtime::Platform;
 
-use crate::harness::{AppSession, Stack};
+use crate::harness::tables::overwrite;
+use crate::harness::{AppSession, Stack, claims};
 
 /// What a function of the same deployment has.
 pub(crate) fn platform(stack: &Stack) -> Platform {
@@ -181,6 +183,40 @@ async fn a_fresh_route_wants_a_recent_proof() {
     assert_eq!(service.call(send(&app.access)).await.expect("an answer").status(), 200);
     // Who is not signed in at all is told that.
     expect_problem(&service.call(request("POST", &[])).await.expect("an answer"), 401, "token_missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_is_asked_for_as_it_is_stored() {
+    let stack = Stack::with_database(&[]).await;
+    let (alice, app) = stack.person_with_session("alice").await;
+    let layer = SessionLayer::new(&platform(&stack)).expect("settings");
+    let mut editors = layer.clone().require_role("editor").layer(service_fn(greet));
+    let mut both = layer.clone().require_role("editor").require_role("billing:read").layer(service_fn(greet));
+    let mut nobody = layer.clone().require_role("").layer(service_fn(greet));
+    let mut fresh = layer.require_role("editor").fresh().expect("settings").layer(service_fn(greet));
+    let send = |access: &str| request("POST", &[("authorization", &format!("Bearer {access}"))]);
+
+    let answer = editors.call(send(&app.access)).await.expect("an answer");
+    expect_problem(&answer, 403, "role_required");
+    assert!(!answer.headers().contains_key("www-authenticate"), "the token is a good one");
+    expect_problem(&editors.call(request("POST", &[])).await.expect("an answer"), 401, "token_missing");
+
+    // A token from before says nothing of the role, and the handler is reached all the same; no other role does.
+    overwrite(&stack, "USER#", "roles", AttributeValue::S("billing:write editor".to_owned())).await;
+    assert_eq!(editors.call(send(&app.access)).await.expect("an answer").status(), 200);
+    expect_problem(&both.call(send(&app.access)).await.expect("an answer"), 403, "role_required");
+    expect_problem(&nobody.call(send(&app.access)).await.expect("an answer"), 403, "role_required");
+
+    // One that says so counts no longer than the table does.
+    overwrite(&stack, "USER#", "roles", AttributeValue::S("billing:read editor".to_owned())).await;
+    let app = stack.app(&alice).await;
+    assert_eq!(claims(&app.access)["roles"], json!(["billing:read", "editor"]));
+    assert_eq!(both.call(send(&app.access)).await.expect("an answer").status(), 200);
+    stack.clock.advance(301);
+    expect_problem(&fresh.call(send(&app.access)).await.expect("an answer"), 403, "reauthentication_required");
+    overwrite(&stack, "USER#", "roles", AttributeValue::S("billing:read".to_owned())).await;
+    expect_problem(&editors.call(send(&app.access)).await.expect("an answer"), 403, "role_required");
+    expect_problem(&fresh.call(send(&app.access)).await.expect("an answer"), 403, "role_required");
 }
 
 #[tokio::test(flavor = "multi_thread")]

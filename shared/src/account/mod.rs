@@ -11,6 +11,7 @@ mod pending;
 mod proof;
 mod reserved;
 mod reset;
+mod roles;
 mod user;
 mod username;
 
@@ -26,5 +27,6 @@ pub use proof::{
 };
 pub use reserved::ReservedUsernames;
 pub use reset::{PasswordReset, RESET_REPEATS, ResetCompletion};
+pub use roles::{InvalidRole, MAX_ROLES, Role, Roles};
 pub use user::{Epoch, Status, Undo, UndoId, User};
 pub use username::{InvalidUsername, Username};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EmailAddress, UserId, Username, random_id};
+use super::{EmailAddress, Roles, UserId, Username, random_id};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::token::DeviceEpoch;
@@ -107,6 +107,8 @@ pub struct User {
     pub created_at: Timestamp,
     /// How often it has made its devices unknown.
     pub devices: DeviceEpoch,
+    /// What operators made them.
+    pub roles: Roles,
     /// The changes of address that may be taken back, lapsed ones too as long as nobody has removed them.
     pub undos: Vec<Undo>,
 }
@@ -147,6 +149,7 @@ mod tests {
             locale: Locale::En,
             created_at: Timestamp::from_unix(0),
             devices: DeviceEpoch::default(),
+            roles: Roles::default(),
             undos: vec![undo(300), undo(200)],
         };
         let open = |now| user.undo_open_until(Timestamp::from_unix(now)).map(Timestamp::unix);

@@ -45,6 +45,9 @@ pub enum CallerError {
     /// The user is signed in, and proved who they are too long ago for this.
     #[error("the authentication is not fresh")]
     ReauthenticationRequired,
+    /// The user is signed in, and has not the role that this asks for.
+    #[error("the user has not the role")]
+    RoleRequired,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -60,6 +63,7 @@ impl From<CallerError> for Problem {
             CallerError::Token(error) => return Self::from(error).with_bearer_challenge(),
             // No 401, which clients answer by refreshing.
             CallerError::ReauthenticationRequired => return Self::new(Code::ReauthenticationRequired),
+            CallerError::RoleRequired => return Self::new(Code::RoleRequired),
             CallerError::Store(error) => return error.into(),
         };
         Self::new(code).with_bearer_challenge()
@@ -76,6 +80,12 @@ impl Caller {
     /// want that; the others have [`SessionLayer::fresh`](super::SessionLayer::fresh).
     pub const fn require_fresh(&self, window: u64, now: Timestamp) -> Result<(), CallerError> {
         if self.session.is_fresh(window, now) { Ok(()) } else { Err(CallerError::ReauthenticationRequired) }
+    }
+
+    /// Lets through who has a role now, whatever the token says, for routes of which only some requests want that; the
+    /// others have [`SessionLayer::require_role`](super::SessionLayer::require_role).
+    pub fn require_role(&self, role: &str) -> Result<(), CallerError> {
+        if self.user.roles.contains(role) { Ok(()) } else { Err(CallerError::RoleRequired) }
     }
 
     /// Verifies the access token of a request, and that its session lives and is not past it: one round trip.

@@ -87,6 +87,8 @@ codes! {
     InvalidVerification = "invalid_verification", BAD_REQUEST, "The link or code is not valid";
     /// The user proved who they are too long ago for this: they have to prove it again (`POST /reauthenticate`).
     ReauthenticationRequired = "reauthentication_required", FORBIDDEN, "Who signed in has to prove again who they are";
+    /// The user is signed in, and has not the role that the route asks for.
+    RoleRequired = "role_required", FORBIDDEN, "The user does not have the role that this needs";
     /// The password that was asked again of who is signed in is another. Never a 401, which clients answer by refreshing.
     WrongPassword = "wrong_password", FORBIDDEN, "The password is not the right one";
     /// A request from a page that may not make it.

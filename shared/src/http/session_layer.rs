@@ -15,7 +15,7 @@ use lambda_http::tower::Layer;
 use lambda_http::{IntoResponse, Request, Service};
 use tracing::Instrument;
 
-use super::caller::Caller;
+use super::caller::{Caller, CallerError};
 use super::context::{HttpContext, request_id};
 use super::cookies::{CookieKind, Cookies};
 use super::credentials::Inbound;
@@ -36,8 +36,24 @@ use crate::token::{KeyRing, KeyUse};
 pub struct SessionLayer {
     authenticator: Arc<Authenticator>,
     environment: Environment,
-    /// The seconds that [`fresh`](Self::fresh) asks for.
+    admission: Admission,
+}
+
+/// What is asked of a caller beside being signed in.
+#[derive(Clone, Debug, Default)]
+struct Admission {
+    /// Roles, all of them.
+    roles: Vec<&'static str>,
+    /// That they proved who they are so many seconds ago at most.
     fresh_within: Option<u64>,
+}
+
+impl Admission {
+    /// Whether a caller may pass. Who has not the role is asked for no password.
+    fn check(&self, caller: &Caller, now: Timestamp) -> Result<(), CallerError> {
+        self.roles.iter().try_for_each(|role| caller.require_role(role))?;
+        self.fresh_within.map_or(Ok(()), |window| caller.require_fresh(window, now))
+    }
 }
 
 impl SessionLayer {
@@ -51,15 +67,23 @@ impl SessionLayer {
             clock: platform.clock.clone(),
         };
         let environment = platform.environment.clone();
-        Ok(Self { authenticator: Arc::new(authenticator), environment, fresh_within: None })
+        Ok(Self { authenticator: Arc::new(authenticator), environment, admission: Admission::default() })
     }
 
     /// Lets through only who proved lately who they are: within `FRESH_AUTHENTICATION` seconds, which the function's
     /// environment has to hold. Anyone else who is signed in is answered `403 reauthentication_required`, and asks
     /// `POST /reauthenticate` for a session that is fresh.
-    pub fn fresh(self) -> Result<Self, ConfigError> {
-        let fresh_within = Some(self.environment.fresh_authentication()?);
-        Ok(Self { fresh_within, ..self })
+    pub fn fresh(mut self) -> Result<Self, ConfigError> {
+        self.admission.fresh_within = Some(self.environment.fresh_authentication()?);
+        Ok(self)
+    }
+
+    /// Lets through only who has this role, as it is stored now; if it is called again, who has both. Anyone else who is
+    /// signed in is answered `403 role_required`. What cannot be a role ([`Role`](crate::account::Role)) nobody has.
+    #[must_use]
+    pub fn require_role(mut self, role: &'static str) -> Self {
+        self.admission.roles.push(role);
+        self
     }
 }
 
@@ -67,7 +91,7 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> SessionService<S> {
-        SessionService { authenticator: Arc::clone(&self.authenticator), fresh_within: self.fresh_within, inner }
+        SessionService { authenticator: Arc::clone(&self.authenticator), admission: self.admission.clone(), inner }
     }
 }
 
@@ -75,7 +99,7 @@ impl<S> Layer<S> for SessionLayer {
 #[derive(Clone)]
 pub struct SessionService<S> {
     authenticator: Arc<Authenticator>,
-    fresh_within: Option<u64>,
+    admission: Admission,
     inner: S,
 }
 
@@ -97,7 +121,7 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let mut inner = self.inner.clone();
         let authenticator = Arc::clone(&self.authenticator);
-        let fresh_within = self.fresh_within;
+        let admission = self.admission.clone();
         let span = authenticator.context.span(&request);
         let answer = async move {
             let Authenticator { context, clock, .. } = &*authenticator;
@@ -113,8 +137,7 @@ where
             let mut response = match authenticated {
                 Ok((caller, extension)) => {
                     request.extensions_mut().insert(caller.clone());
-                    let may_pass = fresh_within.map_or(Ok(()), |window| caller.require_fresh(window, now));
-                    let answer = match may_pass {
+                    let answer = match admission.check(&caller, now) {
                         Ok(()) => call(&mut inner, request).await,
                         Err(error) => Err(error.into()),
                     };

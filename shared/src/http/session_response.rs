@@ -28,6 +28,10 @@ pub struct UserView<'a> {
     /// The language of mails to them.
     #[cfg_attr(feature = "openapi", schema(example = "en"))]
     locale: &'static str,
+    /// What operators made them; not there where that is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(example = json!(["editor"])))]
+    roles: Vec<&'a str>,
     #[cfg_attr(feature = "openapi", schema(format = DateTime, example = "2026-11-23T10:00:00Z"))]
     created_at: String,
 }
@@ -40,6 +44,7 @@ impl<'a> UserView<'a> {
             username: user.username.as_str(),
             email: user.email.as_str(),
             locale: user.locale.as_str(),
+            roles: user.roles.iter().collect(),
             created_at: user.created_at.to_string(),
         }
     }

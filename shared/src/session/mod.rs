@@ -185,7 +185,7 @@ fn cut(text: &str, limit: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{EmailAddress, Username};
+    use crate::account::{EmailAddress, Roles, Username};
     use crate::locale::Locale;
 
     const LIFETIMES: Lifetimes = Lifetimes::DEFAULTS;
@@ -201,6 +201,7 @@ mod tests {
             locale: Locale::En,
             created_at: Timestamp::from_unix(0),
             devices: crate::token::DeviceEpoch::default(),
+            roles: Roles::default(),
             undos: Vec::new(),
         };
         let at = |seconds: u64| Timestamp::from_unix(1_000_000 + seconds);

@@ -66,7 +66,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{EmailAddress, Epoch, Status, UserId, Username};
+    use crate::account::{EmailAddress, Epoch, Roles, Status, UserId, Username};
     use crate::locale::Locale;
     use crate::session::{Kind, SessionId};
 
@@ -83,6 +83,7 @@ mod tests {
             locale: Locale::En,
             created_at: START,
             devices: crate::token::DeviceEpoch::default(),
+            roles: Roles::default(),
             undos: Vec::new(),
         }
     }

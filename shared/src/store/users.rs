@@ -5,15 +5,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{Item, Key};
 use super::{Store, StoreError, emails, number, sessions, string};
-use crate::account::{EmailAddress, Epoch, PasswordHash, Status, Undo, UndoId, User, UserId, Username};
+use crate::account::{EmailAddress, Epoch, PasswordHash, Roles, Status, Undo, UndoId, User, UserId, Username};
 use crate::clock::Timestamp;
 use crate::locale::Locale;
 use crate::session::{Session, SessionRef};
 use crate::token::DeviceEpoch;
 
 /// What reads of a user ask for. IAM holds the functions that have no business with passwords to this list.
-const WITHOUT_PASSWORD: [&str; 10] =
-    ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at", "undos", "devices"];
+pub(super) const WITHOUT_PASSWORD: [&str; 11] =
+    ["pk", "sk", "username", "email", "status", "epoch", "locale", "created_at", "devices", "roles", "undos"];
 /// What a session has beside these.
 const OF_SESSIONS: [&str; 13] = [
     "kind",
@@ -284,8 +284,10 @@ pub(super) fn is_condition_failure(error: Option<&UpdateItemError>) -> bool {
 }
 
 pub(super) fn to_item(user: &User, password_hash: &PasswordHash) -> Item {
-    Item::new(&Key::user(user.id))
-        .with_text("username", user.username.as_str())
+    let item = Item::new(&Key::user(user.id));
+    // Most users have none.
+    let item = if user.roles.is_empty() { item } else { item.with_text("roles", user.roles.to_text()) };
+    item.with_text("username", user.username.as_str())
         .with_text("email", user.email.as_str())
         .with_text("password_hash", password_hash.as_phc())
         .with_text("status", user.status.as_str())
@@ -328,6 +330,7 @@ pub(super) fn from_item(item: &Item) -> Result<User, StoreError> {
         locale: item.parsed("locale", Locale::parse)?,
         created_at: item.time("created_at")?,
         devices: DeviceEpoch::from_number(item.find_number("devices")?.unwrap_or_default()),
+        roles: item.find_text("roles").map_or(Ok(Roles::default()), |_| item.parsed("roles", Roles::parse))?,
         undos: item.items("undos")?.iter().map(undo_from_item).collect::<Result<_, _>>()?,
     })
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::jws::{self, Compact};
 use super::keys::{self, KeyError, KeyRing, PublicKey};
-use crate::account::{User, UserId};
+use crate::account::{Role, Roles, User, UserId};
 use crate::clock::Timestamp;
 use crate::http::origin::ApiUrl;
 use crate::session::{AuthenticationMethod, Generation, Kind, Lifetimes, Presented, Session, SessionId, SessionRef};
@@ -31,6 +31,9 @@ struct Claims {
     #[serde(default)]
     amr: Vec<String>,
     username: String,
+    /// RFC 9068 §2.2.3.1; not there where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<String>,
 }
 
 /// What a genuine access token says.
@@ -40,6 +43,8 @@ pub struct AccessClaims {
     pub user_id: UserId,
     /// The user's name when it was issued.
     pub username: String,
+    /// The user's roles then. Whoever reads the user goes by those that are stored.
+    pub roles: Roles,
     /// Its session.
     pub session_id: SessionId,
     /// The generation of its session when it was issued.
@@ -116,6 +121,7 @@ impl KeyRing {
             auth_time: Some(session.authenticated_at.unix()),
             amr: session.methods.iter().map(|method| method.as_str().to_owned()).collect(),
             username: user.username.as_str().to_owned(),
+            roles: user.roles.iter().map(str::to_owned).collect(),
         };
         let token = jws::sign(&key, TYP, &claims).map_err(keys::log_failure)?;
         Ok((token, expires_in))
@@ -149,9 +155,11 @@ fn read(compact: &Compact<'_>, key: &PublicKey) -> Option<AccessClaims> {
     if claims.iss != claims.aud || claims.amr.iter().any(|name| AuthenticationMethod::parse(name).is_none()) {
         return None;
     }
+    let roles: Result<Vec<Role>, _> = claims.roles.iter().map(|role| Role::parse(role)).collect();
     Some(AccessClaims {
         user_id: UserId::parse(&claims.sub)?,
         username: claims.username,
+        roles: Roles::new(roles.ok()?).ok()?,
         session_id: SessionId::parse(&claims.sid)?,
         generation: Generation::from_number(claims.r#gen),
         kind: Kind::parse(&claims.kind)?,

@@ -38,9 +38,14 @@ impl Stack {
 
     /// A stack whose database the test can read.
     pub(crate) async fn with_database(parameters: &[(&str, &str)]) -> Self {
+        Self::with_database_and_options(options(parameters)).await
+    }
+
+    /// A stack of these options whose database the test can read.
+    pub(crate) async fn with_database_and_options(options: Options) -> Self {
         let database = Database::start(None).await.expect("an embedded database");
         let (endpoint, secret) = (database.endpoint().to_owned(), database.secret().clone());
-        let options = Options { dynamodb_endpoint: Some(endpoint), secret, ..options(parameters) };
+        let options = Options { dynamodb_endpoint: Some(endpoint), secret, ..options };
         Self::of(options, Some(database), None).await
     }
 
