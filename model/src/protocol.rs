@@ -33,6 +33,8 @@ static SOMEBODY: LazyLock<User> = LazyLock::new(|| User {
     epoch: Epoch::FIRST,
     locale: Locale::En,
     created_at: NOW,
+    devices: shared::token::DeviceEpoch::default(),
+    roles: shared::account::Roles::default(),
     undos: Vec::new(),
 });
 

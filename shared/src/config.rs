@@ -373,7 +373,7 @@ mod tests {
         }
     }
 
-    const VARS: [(&str, &str); 30] = [
+    const VARS: [(&str, &str); 32] = [
         ("TABLE_NAME", "latchkey"),
         ("KEYS_TABLE_NAME", "latchkey-keys"),
         ("API_URL", ""),

@@ -191,7 +191,7 @@ fn the_readme_s_routes_are_the_template_s() {
 }
 
 /// The closed list of DESIGN.md section 6, each code with a test that gets it from the API: status, file and test.
-const CODES: [(&str, u16, &str, &str); 24] = [
+const CODES: [(&str, u16, &str, &str); 25] = [
     ("invalid_request", 400, "requests.rs", "what_is_no_json"),
     ("unsupported_media_type", 415, "requests.rs", "content_types"),
     ("body_too_large", 413, "requests.rs", "sizes"),
