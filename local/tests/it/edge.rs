@@ -293,7 +293,7 @@ async fn cloudfront_s_header_has_a_port_always() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
     let (secret, header) = (format!("OriginSecret={SECRET}"), "ClientAddressHeader=cloudfront-viewer-address");
-    let parameters = ["--memory", "--port", "0", "--set", &secret, "--set", header];
+    let parameters = ["--memory", "--port", "0", "--set", &secret, "--set", header, "--set", "PasswordFailuresAtOnce=0"];
     let process = Process::logging(&parameters, Path::new(&log));
     let nobody = json!({"username": "nobody", "password": "seven quiet llamas", "client": "app"});
     let cases = [
