@@ -246,7 +246,8 @@ async fn the_log_names_the_address_that_the_cdn_saw_and_never_the_secret() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
     let (secrets, header) = (format!("OriginSecret={SECRET},{NEXT}"), format!("ClientAddressHeader={HEADER}"));
-    let parameters = ["--memory", "--port", "0", "--set", &secrets, "--set", &header];
+    let parameters =
+        ["--memory", "--port", "0", "--set", &secrets, "--set", &header, "--set", "PasswordFailuresAtOnce=0"];
     let process = Process::logging(&parameters, Path::new(&log));
     let nobody = json!({"username": "nobody", "password": "seven quiet llamas", "client": "app"});
     let mut answers = String::new();
@@ -293,7 +294,8 @@ async fn cloudfront_s_header_has_a_port_always() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
     let (secret, header) = (format!("OriginSecret={SECRET}"), "ClientAddressHeader=cloudfront-viewer-address");
-    let parameters = ["--memory", "--port", "0", "--set", &secret, "--set", header, "--set", "PasswordFailuresAtOnce=0"];
+    let parameters =
+        ["--memory", "--port", "0", "--set", &secret, "--set", header, "--set", "PasswordFailuresAtOnce=0"];
     let process = Process::logging(&parameters, Path::new(&log));
     let nobody = json!({"username": "nobody", "password": "seven quiet llamas", "client": "app"});
     let cases = [
