@@ -6,7 +6,7 @@
 //! the coverage of this workspace's crates, on the stable compiler; `cargo test` replays `corpus/`, where whatever was once
 //! found lies too, and a few hundred mutations of it.
 //!
-//! What is known of each request beforehand (a session, mailed secrets) is in [`world`], for the targets that need functions
+//! What is known of each request beforehand (a session, mailed secrets) is in `world`, for the targets that need functions
 //! and a database.
 
 mod bodies;
