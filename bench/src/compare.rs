@@ -27,6 +27,8 @@ const CRITICAL: f64 = 2.576;
 /// Requests about somebody and about nobody.
 struct Pair {
     name: &'static str,
+    /// The file in `events/` whose body the requests replace.
+    event: &'static str,
     program: Program,
     known: Vec<Value>,
     unknown: Vec<Value>,
@@ -100,6 +102,7 @@ async fn pairs(fixture: &mut Fixture) -> Vec<Pair> {
     vec![
         Pair {
             name: "`/password/forgot` that answers nobody early",
+            event: "password-forgot.json",
             program: program("leaky", "password-forgot"),
             known: rounds(&|number| forgot(person(number))),
             unknown: rounds(&|number| forgot(nobody("leaky", number))),
@@ -107,6 +110,7 @@ async fn pairs(fixture: &mut Fixture) -> Vec<Pair> {
         },
         Pair {
             name: "`POST /password/forgot`",
+            event: "password-forgot.json",
             program: program("password-forgot", "password-forgot"),
             known: rounds(&|number| forgot(person(number))),
             unknown: rounds(&|number| forgot(nobody("forgot", number))),
@@ -114,6 +118,7 @@ async fn pairs(fixture: &mut Fixture) -> Vec<Pair> {
         },
         Pair {
             name: "`POST /login`, a wrong password",
+            event: "login.json",
             program: program("login", "login"),
             known: rounds(&|number| guess(person(number))),
             unknown: rounds(&|number| guess(nobody("login", number))),
@@ -121,6 +126,7 @@ async fn pairs(fixture: &mut Fixture) -> Vec<Pair> {
         },
         Pair {
             name: "`POST /signup`",
+            event: "signup.json",
             program: program("signup", "signup"),
             known: (0..PEOPLE * ROUNDS).map(|n| sign_up(format!("taken{n}"), person(n % PEOPLE))).collect(),
             unknown: (0..PEOPLE * ROUNDS).map(|n| sign_up(format!("free{n}"), nobody("free", n % PEOPLE))).collect(),
@@ -128,6 +134,7 @@ async fn pairs(fixture: &mut Fixture) -> Vec<Pair> {
         },
         Pair {
             name: "`POST /signup/resend`",
+            event: "signup-resend.json",
             program: program("signup", "signup"),
             unknown: ids.iter().map(|id| json!({ "signup_id": unknown_like(id) })).collect(),
             known: ids.into_iter().map(|id| json!({ "signup_id": id })).collect(),
@@ -138,18 +145,12 @@ async fn pairs(fixture: &mut Fixture) -> Vec<Pair> {
 
 async fn measure(pair: Pair) -> Finding {
     println!("{} …", pair.name);
-    let file = match pair.name {
-        name if name.contains("resend") => "signup-resend.json",
-        name if name.contains("signup") => "signup.json",
-        name if name.contains("login") => "login.json",
-        _ => "password-forgot.json",
-    };
     let mut running = Running::start(&pair.program).await;
     running.asks().await;
     let mut times: [Vec<f64>; 2] = Default::default();
     let count = pair.known.len().min(pair.unknown.len());
     for (turn, (known, unknown)) in pair.known.into_iter().zip(pair.unknown).enumerate() {
-        let mut events = [(0, with_body(file, &known)), (1, with_body(file, &unknown))];
+        let mut events = [(0, with_body(pair.event, &known)), (1, with_body(pair.event, &unknown))];
         // Whichever comes first meets other caches.
         if rand_bit(turn) {
             events.reverse();

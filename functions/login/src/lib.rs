@@ -29,7 +29,7 @@ use shared::prelude::*;
 use shared::session::{AuthenticationMethods, Client, Kind, Session, evicted};
 use shared::store::{Account, ChargedGuess, Identifier, LimitError, Lookup};
 use shared::telemetry::{SecurityEvent, SignInMethod};
-use shared::token::{DeviceToken, DeviceTokens, KeyRing, Mac};
+use shared::token::{DeviceToken, KeyRing, Mac};
 
 /// What a login needs.
 pub struct Deps {
@@ -118,11 +118,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
     let key = deps.keys.limit_key(now).await?;
     let subject = identifier.subject(&key);
     let Lookup { user_id, failures } = deps.store.look_up(&identifier, subject).await?;
-    let held = device.as_deref().or(inbound.device_cookie.as_deref()).map(DeviceTokens::parse).unwrap_or_default();
-    let device = match user_id {
-        Some(user_id) => deps.keys.device_of(&held, user_id, now).await?,
-        None => None,
-    };
+    let device = deps.keys.device_of(&inbound.devices(device.as_deref()), user_id, now).await?;
     let source = deps.source_failures.of_source(inbound.source, &key, now);
     let stranger = Stranger { subject, failures, source };
     let device = device.map(|token| Device { counter: deps.device_failures.of_device(&token, &key, now), token });

@@ -31,7 +31,7 @@ use shared::outbox::{OutboxItem, QueuedMail};
 use shared::prelude::*;
 use shared::session::Client;
 use shared::store::{Identifier, is_within};
-use shared::token::{DeviceToken, DeviceTokens, KeyRing, MacKey};
+use shared::token::{DeviceToken, KeyRing, MacKey};
 
 /// What a forgotten password needs.
 pub struct Deps {
@@ -124,11 +124,7 @@ pub async fn handle(deps: Arc<Deps>, request: Request, inbound: Inbound) -> Resu
         deps.store.both(deps.store.find_user_id(&identifier), deps.store.count(source.as_ref(), now)).await;
     counted?;
     let user_id = user_id?;
-    let held = device.as_deref().or(inbound.device_cookie.as_deref()).map(DeviceTokens::parse).unwrap_or_default();
-    let device = match user_id {
-        Some(user_id) => deps.keys.device_of(&held, user_id, now).await?,
-        None => None,
-    };
+    let device = deps.keys.device_of(&inbound.devices(device.as_deref()), user_id, now).await?;
     let (user, may_mail) = find_user(&deps, &identifier, user_id, device, &limit_key, now).await?;
     let key = deps.keys.mac_key(now).await?;
     let sealing_key = deps.keys.outbox_key(now).await?;

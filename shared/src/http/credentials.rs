@@ -11,7 +11,7 @@ use super::source::Source;
 use super::{Code, Problem};
 use crate::clock::Timestamp;
 use crate::session::SessionRef;
-use crate::token::{AccessError, KeyError, KeyRing};
+use crate::token::{AccessError, DeviceTokens, KeyError, KeyRing};
 
 /// Where a request came to, and what it brought; nothing of it verified.
 #[derive(Clone)]
@@ -76,6 +76,11 @@ impl Inbound {
             || self.signup_cookie.is_some()
             || self.reset_cookie.is_some()
             || self.device_cookie.is_some()
+    }
+
+    /// The tokens of the devices that it comes from: the one that an app gives in its body, else those of the cookie.
+    pub fn devices(&self, given: Option<&str>) -> DeviceTokens {
+        given.or(self.device_cookie.as_deref()).map(DeviceTokens::parse).unwrap_or_default()
     }
 
     /// The access token, from header or cookie; an error when both are there and differ, as nobody can say then whom

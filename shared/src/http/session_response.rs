@@ -13,7 +13,7 @@ use crate::account::User;
 use crate::clock::Timestamp;
 use crate::config::Api;
 use crate::session::{Kind, Lifetimes, Session, SessionRef};
-use crate::token::{DeviceToken, DeviceTokens, KeyError, KeyRing};
+use crate::token::{DeviceToken, KeyError, KeyRing};
 
 /// A user, as answers show it.
 #[derive(Debug, Serialize)]
@@ -216,9 +216,9 @@ impl Issuer {
 
 /// Has a browser keep what an account knows it by, beside what it holds of other people's.
 pub fn remember_device(api: &Api, inbound: &Inbound, device: DeviceToken, response: &mut Response) {
-    let held = inbound.device_cookie.as_deref().map(DeviceTokens::parse).unwrap_or_default();
+    let devices = inbound.devices(None).with(device);
     let cookies = Cookies::new(api, &inbound.api_url);
-    cookies.set(response, CookieKind::Device, &held.with(device).expose(), DEVICE_COOKIE_LIFETIME);
+    cookies.set(response, CookieKind::Device, &devices.expose(), DEVICE_COOKIE_LIFETIME);
 }
 
 /// Seconds until a session ends if it is not used.

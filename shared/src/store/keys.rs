@@ -91,18 +91,9 @@ impl Store {
         let mut rings = Rings::default();
         for item in self.find_ring_items(partitions).await? {
             match item.text("pk")? {
-                MAC => {
-                    rings.macs =
-                        slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
-                }
-                DEVICE => {
-                    rings.devices =
-                        slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
-                }
-                LIMIT => {
-                    rings.limits =
-                        slots(item, |item| read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret)));
-                }
+                MAC => rings.macs = slots(item, read_mac_key),
+                DEVICE => rings.devices = slots(item, read_mac_key),
+                LIMIT => rings.limits = slots(item, read_mac_key),
                 OUTBOX => {
                     rings.outbox =
                         slots(item, |item| read_secret(item).map(|(id, secret)| SealingKey::from_secret(id, secret)));
@@ -259,6 +250,10 @@ fn slots<K>(item: Item, read: impl Fn(&Item) -> Result<K, StoreError>) -> Vec<Sl
         .collect();
     slots.sort_unstable_by_key(|slotted| slotted.slot);
     slots
+}
+
+fn read_mac_key(item: &Item) -> Result<MacKey, StoreError> {
+    read_secret(item).map(|(id, secret)| MacKey::from_secret(id, &secret))
 }
 
 fn read_secret(item: &Item) -> Result<(MacKeyId, Zeroizing<[u8; 32]>), StoreError> {

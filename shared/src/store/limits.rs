@@ -111,11 +111,14 @@ impl Store {
                 .expression_attribute_values(":part_most", number(*most));
         }
         let Err(error) = update.send().await else { return Ok(()) };
-        let Some(stored) = stored_instead(&key, error.as_service_error())? else {
-            return Err(StoreError::from(error).into());
-        };
-        let is_own = stored.find_text(WRITTEN_BY) == Some(&call);
-        if is_own { Ok(()) } else { Err(counter.too_many(now).into()) }
+        match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                let stored = Item::of(&key, failed.item().cloned())?;
+                let is_own = stored.as_ref().and_then(|item| item.find_text(WRITTEN_BY)) == Some(&call);
+                if is_own { Ok(()) } else { Err(counter.too_many(now).into()) }
+            }
+            _ => Err(StoreError::from(error).into()),
+        }
     }
 
     /// Gives back what was counted of something that was no failure, or was not done after all. If that cannot be done now,
@@ -217,14 +220,16 @@ impl Store {
         }
         let Err(error) = update.send().await else { return Ok(None) };
         match error.as_service_error() {
-            // It was deleted meanwhile: whoever it is of has signed in.
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) if failed.item().is_none() => Ok(Some(None)),
-            other => {
-                let Some(stored) = stored_instead(key, other)? else { return Err(error.into()) };
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                let stored = Item::of(key, failed.item().cloned())?;
                 // A call whose answer was lost is repeated, and meets what it wrote itself.
-                let is_own = stored.find_text(WRITTEN_BY) == Some(&call);
-                if is_own { Ok(None) } else { Ok(Some(Some(failures_of(&stored)?))) }
+                if stored.as_ref().and_then(|item| item.find_text(WRITTEN_BY)) == Some(&call) {
+                    return Ok(None);
+                }
+                // Nothing is stored where it was deleted meanwhile: whoever it is of has signed in.
+                stored.as_ref().map(failures_of).transpose().map(Some)
             }
+            _ => Err(error.into()),
         }
     }
 
@@ -284,14 +289,4 @@ fn row_of(subject: Mac) -> Key {
 
 fn failures_of(item: &Item) -> Result<Failures, StoreError> {
     Ok(Failures { count: item.number("failures")?, open_at: item.time("open_at")?, ends_at: item.time("ttl")? })
-}
-
-/// What is stored, where that is why an update failed; `None` where it failed for another reason.
-fn stored_instead(key: &Key, error: Option<&UpdateItemError>) -> Result<Option<Item>, StoreError> {
-    match error {
-        Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-            Ok(Some(Item::of(key, failed.item().cloned())?.unwrap_or_default()))
-        }
-        _ => Ok(None),
-    }
 }

@@ -134,16 +134,16 @@ impl KeyRing {
         Ok(DeviceToken::issue(&*self.device_key(now).await?, user_id, epoch))
     }
 
-    /// The token that a device was given by an account; `None` where there is none. Whether the account still knows the
+    /// The token that a device was given by an account; `None` where there is none, or no account. Whether the account still knows the
     /// device is for [`DeviceToken::is_of`] to say. What names another account costs nothing; a key that is not known may
     /// cost a look.
     pub async fn device_of(
         &self,
         tokens: &DeviceTokens,
-        user_id: UserId,
+        user_id: Option<UserId>,
         now: Timestamp,
     ) -> Result<Option<DeviceToken>, KeyError> {
-        let Some(token) = tokens.of(user_id) else { return Ok(None) };
+        let Some(token) = user_id.and_then(|user_id| tokens.of(user_id)) else { return Ok(None) };
         let key = self.device_key_with_id(MacKeyId::from_bytes(token.bytes(0)), now).await?;
         Ok(key.filter(|key| token.is_genuine(key)).map(|_| token.clone()))
     }
