@@ -93,6 +93,13 @@ impl Database {
         Ok(Self { endpoint, secret, stop: Some(stop), thread: Some(thread), written, records })
     }
 
+    /// A database in memory without a port and a thread, to be called in-process: for tests. It blocks whoever calls it, and
+    /// tells nobody of its streams.
+    pub fn in_process() -> Result<Router, DatabaseError> {
+        let database = dynoxide::Database::memory().map_err(|error| DatabaseError::Start(error.to_string()))?;
+        Ok(router(database, watch::Sender::new(0)))
+    }
+
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -147,9 +154,8 @@ fn serve(
             Err(error) => return drop(ready.send(Err(error.to_string()))),
         };
         let sweeper = tokio::spawn(sweep(database.clone()));
-        let router = Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_REQUEST));
         let teller = tokio::spawn(tell_streams(database.clone(), written.subscribe(), tell));
-        let router = secret.guard(router.with_state((database, written)), address);
+        let router = secret.guard(router(database, written), address);
         let _ = ready.send(Ok(address));
         let stopped = async { drop(stopped.await) };
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
@@ -158,6 +164,12 @@ fn serve(
         sweeper.abort();
         teller.abort();
     });
+}
+
+/// A database as a service, which counts its writes.
+fn router(database: dynoxide::Database, written: watch::Sender<u64>) -> Router {
+    let router = Router::new().route("/", post(answer)).layer(DefaultBodyLimit::max(MAX_REQUEST));
+    router.with_state((database, written))
 }
 
 /// DynamoDB's protocol: JSON, with the operation in `X-Amz-Target` as `DynamoDB_20120810.GetItem`.

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use axum::Router;
 use serde_json::json;
 use shared::clock::Clock;
 use thiserror::Error;
@@ -67,6 +69,20 @@ pub enum Storage {
     Directory(PathBuf),
 }
 
+/// The services of AWS on this machine, to be called without a socket.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// `EventBridge`.
+    pub eventbridge: Router,
+    /// The Lambda service.
+    pub lambda: Router,
+    /// SES.
+    pub ses: Router,
+}
+
+/// Makes what the SDK's clients send their requests by.
+pub type Connect = Box<dyn FnOnce(Services) -> SharedHttpClient + Send>;
+
 /// How to start a stack.
 pub struct Options {
     /// The gateway's port; 0 for any.
@@ -89,6 +105,9 @@ pub struct Options {
     pub host: Option<String>,
     /// The time.
     pub clock: Clock,
+    /// What functions send their calls by instead of connections, for tests that let calls fail or hold the time in which
+    /// they do not answer. No function runs by a schedule then.
+    pub connect: Option<Connect>,
     /// The template; `None`: `template.yaml` in the current directory, else the workspace's.
     pub template: Option<PathBuf>,
     /// Functions that the template names and that are no crates of this workspace.
@@ -108,6 +127,7 @@ impl Default for Options {
             endpoints_at: None,
             host: None,
             clock: Clock::system(),
+            connect: None,
             template: None,
             extra_functions: Vec::new(),
         }
@@ -169,6 +189,7 @@ pub struct LocalStack {
     mailbox: Mailbox,
     event_bus: EventBus,
     endpoints: Endpoints,
+    gateway: Router,
     streams: Streams,
     secret: Secret,
     database: Option<Database>,
@@ -217,8 +238,13 @@ impl LocalStack {
             serve(event_bus.router(), EVENTBRIDGE_PORT).await.map_err(io("the EventBridge endpoint"))?;
 
         let endpoints = Endpoints { dynamodb, eventbridge, lambda, ses };
-        let aws = secret.aws(&endpoints);
-        database::create_tables(&database::client(&endpoints.dynamodb, &secret), &stack.tables).await?;
+        let mut aws = secret.aws(&endpoints);
+        let runs_schedules = options.connect.is_none();
+        if let Some(connect) = options.connect {
+            let (eventbridge, lambda, ses) = (event_bus.router(), lambda_service.router(), mailbox.router());
+            aws = aws.over(connect(Services { eventbridge, lambda, ses }));
+        }
+        database::create_tables(&aws.dynamodb(), &stack.tables).await?;
         let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
         lambda_service.deploy(functions.clone(), stack.function_names.clone());
         let streams = match database.as_mut().and_then(Database::take_streams) {
@@ -226,7 +252,7 @@ impl LocalStack {
             None => Streams::elsewhere(functions.clone(), options.polls_outbox),
         };
         let mut schedules = Vec::new();
-        for (folder, every) in stack.scheduled.clone() {
+        for (folder, every) in stack.scheduled.clone().into_iter().filter(|_| runs_schedules) {
             invoke_scheduled(&functions, &folder).await;
             schedules.push(tokio::spawn(repeat_scheduled(functions.clone(), folder, every)));
         }
@@ -242,7 +268,8 @@ impl LocalStack {
             requests: AtomicU64::new(1),
         };
         let (stop, stopped) = watch::channel(false);
-        let router = gateway::router(gateway).into_make_service_with_connect_info::<SocketAddr>();
+        let gateway = gateway::router(gateway);
+        let router = gateway.clone().into_make_service_with_connect_info::<SocketAddr>();
         let servers = listeners.into_iter().map(|listener| {
             let (router, mut stopped) = (router.clone(), stopped.clone());
             tokio::spawn(async move {
@@ -262,6 +289,7 @@ impl LocalStack {
             mailbox,
             event_bus,
             endpoints,
+            gateway,
             streams,
             secret,
             database,
@@ -277,6 +305,11 @@ impl LocalStack {
     /// The API's URL, `http://localhost:3000` say.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The gateway, to be called without a socket, by requests that have a `ConnectInfo<SocketAddr>` among their extensions.
+    pub fn gateway(&self) -> Router {
+        self.gateway.clone()
     }
 
     /// The functions, to call with an event.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
+use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction, RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -42,6 +42,8 @@ pub struct Aws {
     /// What the clients have in common.
     config: SdkConfig,
     credentials: Credentials,
+    /// Whose quota retries are taken from; `None`: the one that a process has for each service.
+    retry_partition: Option<RetryPartition>,
     dynamodb_endpoint: Option<String>,
     eventbridge_endpoint: Option<String>,
     lambda_endpoint: Option<String>,
@@ -68,6 +70,7 @@ impl Aws {
         Self {
             config,
             credentials,
+            retry_partition: None,
             dynamodb_endpoint: environment.dynamodb_endpoint,
             eventbridge_endpoint: environment.eventbridge_endpoint,
             lambda_endpoint: environment.lambda_endpoint,
@@ -86,17 +89,27 @@ impl Aws {
         self
     }
 
+    /// The same over other connections, and with as many retries as calls are worth: for tests that let calls fail all the
+    /// time, where a process would soon have spent what it may retry.
+    #[must_use]
+    pub fn over(mut self, http_client: SharedHttpClient) -> Self {
+        self.config = self.config.into_builder().http_client(http_client).build();
+        let unlimited = RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited());
+        self.retry_partition = Some(unlimited.build());
+        self
+    }
+
     /// A client of DynamoDB.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config).retry_classifier(TransactionConflict);
-        config.set_endpoint_url(self.dynamodb_endpoint.clone());
+        config.set_endpoint_url(self.dynamodb_endpoint.clone()).set_retry_partition(self.retry_partition.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     /// A client of `EventBridge`.
     pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
         let mut config = aws_sdk_eventbridge::config::Builder::from(&self.config);
-        config.set_endpoint_url(self.eventbridge_endpoint.clone());
+        config.set_endpoint_url(self.eventbridge_endpoint.clone()).set_retry_partition(self.retry_partition.clone());
         aws_sdk_eventbridge::Client::from_conf(config.build())
     }
 
@@ -104,14 +117,14 @@ impl Aws {
     pub fn lambda(&self) -> aws_sdk_lambda::Client {
         let mut config =
             aws_sdk_lambda::config::Builder::from(&self.config).timeout_config(timeouts(INVOCATION_TIMEOUT));
-        config.set_endpoint_url(self.lambda_endpoint.clone());
+        config.set_endpoint_url(self.lambda_endpoint.clone()).set_retry_partition(self.retry_partition.clone());
         aws_sdk_lambda::Client::from_conf(config.build())
     }
 
     /// A client of SES.
     pub fn ses(&self) -> aws_sdk_sesv2::Client {
         let mut config = aws_sdk_sesv2::config::Builder::from(&self.config);
-        config.set_endpoint_url(self.ses_endpoint.clone());
+        config.set_endpoint_url(self.ses_endpoint.clone()).set_retry_partition(self.retry_partition.clone());
         aws_sdk_sesv2::Client::from_conf(config.build())
     }
 }

@@ -84,6 +84,17 @@ impl Clock {
         }
     }
 
+    /// Sets a fixed clock, and all its clones, to `now`, which may be earlier.
+    ///
+    /// # Panics
+    /// On the system's clock, which nobody here can move.
+    pub fn set(&self, now: Timestamp) {
+        match &self.0 {
+            Source::System => panic!("the system's clock cannot be moved"),
+            Source::Fixed(seconds) => seconds.store(now.unix(), Ordering::SeqCst),
+        }
+    }
+
     /// Moves a fixed clock, and all its clones, forward by `seconds`.
     ///
     /// # Panics
@@ -113,5 +124,7 @@ mod tests {
         let clone = clock.clone();
         clone.advance(5);
         assert_eq!(clock.now(), Timestamp::from_unix(105));
+        clone.set(Timestamp::from_unix(90));
+        assert_eq!(clock.now(), Timestamp::from_unix(90));
     }
 }

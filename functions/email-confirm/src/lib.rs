@@ -37,7 +37,7 @@ use shared::locale::Locale;
 use shared::mail::Letter;
 use shared::outbox::{EventType, OutboxItem, QueuedMail};
 use shared::prelude::*;
-use shared::store::{EmailChanged, is_within};
+use shared::store::{EmailChanged, GiveBack, is_within};
 use shared::telemetry::SecurityEvent;
 use shared::token::KeyRing;
 use url::Url;
@@ -255,7 +255,9 @@ async fn confirm(deps: &Deps, body: EmailConfirmRequest, inbound: &Inbound) -> R
     // A right guess is not spent, so that the same request may be repeated. The transaction gives it back with its own
     // writes.
     if proof == Proof::Code && !matches!(changed, Ok(Changed::Now)) {
-        deps.store.restore_change_code_attempt(change.proof.id).await?;
+        let is_unknown =
+            change.completion.is_none() && changed.as_ref().is_err_and(|problem| problem.code() == Code::Unavailable);
+        deps.store.restore_change_code_attempt(change.proof.id, GiveBack::after(is_unknown)).await?;
     }
     changed.inspect_err(log_failure).map(drop)
 }

@@ -48,7 +48,7 @@ use shared::outbox::{EventType, OutboxItem, QueuedMail};
 use shared::password_hasher::{PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::Client;
-use shared::store::{Identifier, NewPassword, ResetRefusal};
+use shared::store::{GiveBack, Identifier, NewPassword, ResetRefusal};
 use shared::telemetry::SecurityEvent;
 use shared::token::{DeviceEpoch, DeviceToken, KeyRing, MacKey};
 use url::Url;
@@ -297,7 +297,9 @@ async fn reset(deps: &Deps, body: ResetRequest, inbound: &Inbound) -> Result<Don
     // A right guess is not spent, so that the same request may be repeated. The transaction gives it back with its own
     // writes.
     if proof == Proof::Code && !matches!(set, Ok(Set::Now(_))) {
-        deps.store.restore_reset_code_attempt(reset.proof.id).await?;
+        let is_unknown =
+            reset.completion.is_none() && set.as_ref().is_err_and(|problem| problem.code() == Code::Unavailable);
+        deps.store.restore_reset_code_attempt(reset.proof.id, GiveBack::after(is_unknown)).await?;
     }
     let (Set::Now(devices) | Set::Before(devices)) = set.inspect_err(log_failure)?;
     let subject = reset.subject.as_ref().ok_or(ResetError::Invalid)?;

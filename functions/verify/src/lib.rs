@@ -37,7 +37,7 @@ use shared::outbox::{EventType, OutboxItem};
 use shared::password_hasher::{HashError, PasswordHasher, Verdict};
 use shared::prelude::*;
 use shared::session::{AuthenticationMethod, AuthenticationMethods, Client, Generation, Kind, Session, SessionRef};
-use shared::store::{AccountError, NewAccount, StoreError};
+use shared::store::{AccountError, GiveBack, NewAccount, StoreError};
 use shared::telemetry::{SecurityEvent, SignInMethod};
 use shared::token::{DeviceEpoch, KeyRing};
 use url::Url;
@@ -282,7 +282,7 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
         && is_password(deps, username, &pending, proved_password).await?
     {
         if let Some(guess) = proof.guess() {
-            deps.store.restore_signup_attempt(pending.proof.id, guess).await?;
+            deps.store.restore_signup_attempt(pending.proof.id, guess, GiveBack::Always).await?;
         }
         return Err(WeakPassword::Guessable.into());
     }
@@ -295,8 +295,9 @@ async fn verify(deps: &Deps, body: VerifyRequest, inbound: &Inbound, status: Sta
     let (created, ()) = deps.store.both(create, deps.store.give_back(source.filter(|_| proof.guess().is_some()))).await;
     // A right guess is not spent, so that the same request may be repeated. The account's own transaction gives it
     // back with its other writes.
-    if let (Some(guess), Err(_)) = (proof.guess(), &created) {
-        deps.store.restore_signup_attempt(pending.proof.id, guess).await?;
+    if let (Some(guess), Err(error)) = (proof.guess(), &created) {
+        let give_back = GiveBack::after(matches!(error, AccountError::Store(_)));
+        deps.store.restore_signup_attempt(pending.proof.id, guess, give_back).await?;
     }
     let (user, session) = match created {
         Err(AccountError::AlreadyCompleted(completion)) if completion.may_be_repeated(proof, kind, now) => {

@@ -11,7 +11,7 @@ use local::{ExtraFunction, Options};
 use serde_json::{Value, json};
 
 use crate::harness::tables::overwrite;
-use crate::harness::{Answer, AppSession, Fault, Stack, options};
+use crate::harness::{Answer, AppSession, Stack, options};
 
 const PING: &str = "
   PingFunction:
@@ -202,7 +202,7 @@ async fn a_database_error_fails_closed_with_revocation_checks() {
     let stack = Stack::with_proxy_and_options(with_ping(&[("RevocationCheck", "session")])).await;
     let (_, app) = stack.person_with_session("alice").await;
     ping_ok(&stack, &app).await;
-    stack.proxy().fail_all(&["BatchGetItem", "GetItem"], Fault::Throttling);
+    stack.proxy().throttle(&["BatchGetItem", "GetItem"]);
     let answer = stack.client().get("/ping").bearer(&app.access).send().await;
     assert!(matches!(answer.status, 403 | 500), "{}: {}", answer.status, answer.text());
     stack.proxy().heal();

@@ -215,7 +215,7 @@ const CODES: [(&str, u16, &str, &str); 25] = [
     ("csrf_rejected", 403, "csrf.rs", "a_foreign_origin_is_refused_with_cookies_and_without"),
     ("origin_required", 403, "edge.rs", "who_goes_around_the_cdn_is_refused"),
     ("rate_limited", 429, "signup.rs", "a_resend_that_comes_too_early"),
-    ("unavailable", 503, "faults.rs", "keys_that_cannot_be_loaded"),
+    ("unavailable", 503, "faults/several.rs", "an_outage_is_no_wrong_password"),
     ("internal", 500, "storage.rs", "an_item_that_cannot_be_read_is_an_internal_error"),
 ];
 

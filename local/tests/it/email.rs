@@ -22,7 +22,7 @@ async fn ask(stack: &Stack, access: &str, email: &str) -> Answer {
 }
 
 /// Asks for another address. The `change_id`, and the mail to that address.
-async fn asked(stack: &Stack, access: &str, email: &str) -> (String, Mail) {
+pub(crate) async fn asked(stack: &Stack, access: &str, email: &str) -> (String, Mail) {
     let answer = ask(stack, access, email).await.expect(202);
     let change_id = answer.json()["change_id"].as_str().expect("a change_id").to_owned();
     (change_id, mail_for(stack, email, "/email/confirm").await)
@@ -36,7 +36,7 @@ async fn mail_for(stack: &Stack, email: &str, path: &str) -> Mail {
 }
 
 /// The token of the newest mail to an address that undoes a change.
-async fn undo_token(stack: &Stack, email: &str) -> String {
+pub(crate) async fn undo_token(stack: &Stack, email: &str) -> String {
     mail_for(stack, email, "/email/undo").await.token()
 }
 
@@ -53,7 +53,7 @@ fn by_code(change_id: &str, code: &str) -> Value {
 }
 
 /// Gives the account this address.
-async fn moved(stack: &Stack, access: &str, email: &str) {
+pub(crate) async fn moved(stack: &Stack, access: &str, email: &str) {
     let (_, mail) = asked(stack, access, email).await;
     confirm(stack, access, by_link(&mail)).await.expect(204);
 }

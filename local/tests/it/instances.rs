@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::keys::ring_slots;
 use crate::harness::tables::items;
-use crate::harness::{AppSession, Client, Fault, Person, Stack, at_once, generation, retry_key};
+use crate::harness::{AppSession, Client, Person, Stack, at_once, generation, retry_key};
 use crate::session_layer::platform;
 
 /// Both instances, with a proxy whose latency lets calls overlap.
@@ -169,7 +169,7 @@ async fn an_instance_starts_though_the_database_does_not_answer() {
     let (_, app) = stack.person_with_session("alice").await;
     let platform = platform(&stack);
     let deps = Arc::new(authorizer::Deps::new(&platform).expect("settings"));
-    stack.proxy().fail_all(&["BatchGetItem"], Fault::Throttling);
+    stack.proxy().throttle(&["BatchGetItem"]);
     platform.prewarm().await;
     stack.proxy().heal();
     assert!(authorize(&deps, &stack, &app.access).await);

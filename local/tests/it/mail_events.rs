@@ -140,7 +140,7 @@ async fn an_account_keeps_its_address_when_a_mail_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_down_has_the_event_come_again() {
     let stack = Stack::with_proxy(&[]).await;
-    stack.proxy().fail_all(&["UpdateItem"], crate::harness::Fault::Throttling);
+    stack.proxy().throttle(&["UpdateItem"]);
     let event = bounce("Permanent", "alice@example.test");
     stack.local.functions().invoke("mail-events", event.clone()).await.expect_err("it has to be repeated");
     stack.proxy().heal();

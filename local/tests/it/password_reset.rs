@@ -18,7 +18,7 @@ pub(crate) fn wrong(code: &str, by: u32) -> String {
 }
 
 /// What an app gets that forgot a password, and the mail.
-async fn forgotten(stack: &Stack, person: &Person) -> (String, Mail) {
+pub(crate) async fn forgotten(stack: &Stack, person: &Person) -> (String, Mail) {
     let body = json!({"email": person.email, "client": "app"});
     let answer = stack.client().post("/password/forgot").json(body).send().await.expect(202);
     let reset_id = answer.json()["reset_id"].as_str().expect("a reset_id").to_owned();

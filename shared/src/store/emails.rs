@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 
 use super::account::{AsRead, owner_item};
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, proofs, resets, string, users};
+use super::{GiveBack, Store, StoreError, number, proofs, resets, string, users};
 use crate::account::{
     EmailAddress, EmailChange, PasswordReset, Proof, ProofId, Purpose, REPEAT_WINDOW, Undo, UndoId, UndoLink, User,
     UserId,
@@ -61,8 +61,8 @@ impl Store {
     }
 
     /// Gives a guess back to whoever guessed right.
-    pub async fn restore_change_code_attempt(&self, id: ProofId) -> Result<(), StoreError> {
-        self.restore_attempt_of(Purpose::Change, id, proofs::CODE_ATTEMPTS).await
+    pub async fn restore_change_code_attempt(&self, id: ProofId, give_back: GiveBack) -> Result<(), StoreError> {
+        self.restore_attempt_of(Purpose::Change, id, proofs::CODE_ATTEMPTS, give_back).await
     }
 
     /// Gives a user, who is as `user` says, another address: in one transaction with the change's completion, the undo, and

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::item::{Item, Key};
 use super::users::is_condition_failure;
-use super::{Identifier, Store, StoreError, WRITTEN_BY, call_mark, number, string, users};
+use super::{Identifier, Store, StoreError, call_mark, is_of_call, number, string, users};
 use crate::account::{User, UserId};
 use crate::clock::Timestamp;
 use crate::http::Problem;
@@ -114,7 +114,7 @@ impl Store {
         match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                 let stored = Item::of(&key, failed.item().cloned())?;
-                let is_own = stored.as_ref().and_then(|item| item.find_text(WRITTEN_BY)) == Some(&call);
+                let is_own = stored.is_some_and(|item| is_of_call(&item, &call));
                 if is_own { Ok(()) } else { Err(counter.too_many(now).into()) }
             }
             _ => Err(StoreError::from(error).into()),
@@ -223,7 +223,7 @@ impl Store {
             Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                 let stored = Item::of(key, failed.item().cloned())?;
                 // A call whose answer was lost is repeated, and meets what it wrote itself.
-                if stored.as_ref().and_then(|item| item.find_text(WRITTEN_BY)) == Some(&call) {
+                if stored.as_ref().is_some_and(|item| is_of_call(item, &call)) {
                     return Ok(None);
                 }
                 // Nothing is stored where it was deleted meanwhile: whoever it is of has signed in.

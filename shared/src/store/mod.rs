@@ -25,7 +25,7 @@ pub use emails::EmailChanged;
 pub use keys::{KeyTimes, Rings};
 pub use limits::{ChargedGuess, LimitError, Lookup, is_within};
 pub use outbox::{Lease, Leased, Waiting};
-pub use proofs::partition_of;
+pub use proofs::{GiveBack, partition_of};
 pub use replacements::{Charged, PasswordChange, ReplaceError};
 pub use resets::{NewPassword, ResetRefusal};
 pub use sessions::Rotation;
@@ -40,7 +40,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use thiserror::Error;
 
 use item::{Item, Key};
@@ -179,6 +180,23 @@ const WRITTEN_BY: &str = "written_by";
 /// mark that it met what it wrote itself.
 fn call_mark() -> String {
     base64url::encode(random::bytes::<12>())
+}
+
+/// Whether an item is as the call with this mark wrote it.
+fn is_of_call(item: &Item, call: &str) -> bool {
+    item.find_text(WRITTEN_BY).is_some_and(|mark| mark == call)
+}
+
+/// An update that counts, under a condition and with the mark of its call: if it is repeated, as its answer was lost, the
+/// condition fails, and the item that comes back has the mark ([`is_of_call`]). Without that a repetition would count twice.
+fn once(update: UpdateItemFluentBuilder, call: &str) -> UpdateItemFluentBuilder {
+    let condition = update.get_condition_expression().clone().unwrap_or_default();
+    let sets = update.get_update_expression().clone().unwrap_or_default();
+    update
+        .condition_expression(format!("{condition} AND (attribute_not_exists(written_by) OR written_by <> :call)"))
+        .update_expression(format!("{sets}, written_by = :call"))
+        .expression_attribute_values(":call", string(call))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
 /// The place of the first write of a transaction whose condition failed, if that is why it was cancelled.

@@ -1,7 +1,8 @@
 //! The outbox: items that say what is to be told, in partitions by the hour (`OUTBOX#<hour>#<shard>`).
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::types::{Put, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
 use super::item::{Item, Key};
 use super::users::is_condition_failure;
@@ -80,13 +81,20 @@ impl Store {
             .expression_attribute_values(":until", number(now.plus(LEASE).unix()))
             .expression_attribute_values(":lease", string(&lease))
             .expression_attribute_values(":one", number(1_u32))
-            .return_values(ReturnValue::AllNew);
-        let answer = match update.send().await {
-            Ok(answer) => answer,
-            Err(error) if is_condition_failure(error.as_service_error()) => return Ok(Lease::NotDue),
-            Err(error) => return Err(error.into()),
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let attributes = match update.send().await {
+            Ok(answer) => answer.attributes,
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => failed.item().cloned(),
+                _ => return Err(error.into()),
+            },
         };
-        let item = Item::of(&key, answer.attributes)?.unwrap_or_default();
+        let item = Item::of(&key, attributes)?.unwrap_or_default();
+        // A call whose answer was lost is repeated, and meets its own lease.
+        if item.find_text("leased_by") != Some(&lease) {
+            return Ok(Lease::NotDue);
+        }
         let read = |item: &Item| {
             Ok::<_, StoreError>(Leased {
                 item: from_item(reference, item)?,

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, string};
+use super::users::is_condition_failure;
+use super::{Store, StoreError, call_mark, is_of_call, number, once, string};
 use crate::account::{EmailAddress, Epoch, MailedProof, ProofId, ProofSubject, Purpose, REPEAT_WINDOW, UserId};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -19,6 +20,22 @@ pub(super) const CODE_ATTEMPTS: &str = "code_attempts";
 /// The partition of what a proof is part of, by which the outbox knows whether its mail is still worth sending.
 pub fn partition_of(proof: &MailedProof) -> String {
     Key::proof(proof.purpose, proof.id).pk
+}
+
+/// When a right guess is given back that its own transaction did not give back with its other writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveBack {
+    /// In any case: nothing was done.
+    Always,
+    /// Unless what the guess proved is completed: whether that was done is not known.
+    UnlessCompleted,
+}
+
+impl GiveBack {
+    /// After a transaction that failed, or of which nobody knows whether it did.
+    pub const fn after(is_unknown: bool) -> Self {
+        if is_unknown { Self::UnlessCompleted } else { Self::Always }
+    }
 }
 
 impl Store {
@@ -95,14 +112,22 @@ impl Store {
         purpose: Purpose,
         id: ProofId,
         attempts: &str,
+        give_back: GiveBack,
     ) -> Result<(), StoreError> {
-        self.update(&Key::proof(purpose, id))
-            .condition_expression("attribute_exists(pk)")
+        let condition = match give_back {
+            GiveBack::Always => "attribute_exists(pk)",
+            GiveBack::UnlessCompleted => "attribute_exists(pk) AND attribute_not_exists(completed)",
+        };
+        let update = self
+            .update(&Key::proof(purpose, id))
+            .condition_expression(condition)
             .update_expression(format!("SET {attempts} = {attempts} + :one"))
-            .expression_attribute_values(":one", number(1_u32))
-            .send()
-            .await?;
-        Ok(())
+            .expression_attribute_values(":one", number(1_u32));
+        // What has ended meanwhile has no guesses any more.
+        match once(update, &call_mark()).send().await {
+            Err(error) if !is_condition_failure(error.as_service_error()) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn update(&self, key: &Key) -> UpdateItemFluentBuilder {
@@ -110,12 +135,15 @@ impl Store {
     }
 }
 
-/// Sends an update that spends a guess under a condition; the item as it is now, or `None` if the condition failed.
+/// Sends an update that spends a guess under a condition, once; the item as it is now, or `None` if the condition failed.
 pub(super) async fn spend(key: &Key, update: UpdateItemFluentBuilder) -> Result<Option<Item>, StoreError> {
-    match update.return_values(ReturnValue::AllNew).send().await {
+    let call = call_mark();
+    match once(update, &call).return_values(ReturnValue::AllNew).send().await {
         Ok(answer) => Item::of(key, answer.attributes),
         Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(Item::of(key, failed.item().cloned())?.filter(|item| is_of_call(item, &call)))
+            }
             _ => Err(error.into()),
         },
     }

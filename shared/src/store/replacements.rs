@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, sessions, string, users};
+use super::{Store, StoreError, call_mark, is_of_call, number, once, sessions, string, users};
 use crate::account::{Epoch, PasswordHash, Status, User};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -75,6 +75,7 @@ impl Store {
         if either.is_empty() {
             return Ok(Charged::Ended);
         }
+        let call = call_mark();
         let mut update = self
             .client
             .update_item()
@@ -89,22 +90,22 @@ impl Store {
             .expression_attribute_values(":most", number(MAX_WRONG_PASSWORDS))
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .return_values(ReturnValue::AllNew);
         if let Some(key) = key {
             update = update.expression_attribute_values(":key", string(key.to_text()));
         }
-        match update.send().await {
-            Ok(answer) => {
-                let item = Item::of(&item_key, answer.attributes)?.unwrap_or_default();
-                match sessions::from_item(&item)? {
-                    Some(session) => Ok(Charged::Session(session, item.number("wrong_passwords")?)),
-                    None => Ok(Charged::Replaced(read_mark(session, &item)?)),
-                }
-            }
+        let charged = |item: &Item| match sessions::from_item(item)? {
+            Some(session) => Ok(Charged::Session(session, item.number("wrong_passwords")?)),
+            None => Ok(Charged::Replaced(read_mark(session, item)?)),
+        };
+        match once(update, &call).send().await {
+            Ok(answer) => charged(&Item::of(&item_key, answer.attributes)?.unwrap_or_default()),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let Some(item) = Item::of(&item_key, failed.item().cloned())? else { return Ok(Charged::Ended) };
+                    if is_of_call(&item, &call) {
+                        return charged(&item);
+                    }
                     let lives = sessions::from_item(&item)?.is_some_and(|session| !session.is_expired(now));
                     Ok(if lives && !token_has_expired { Charged::Exhausted } else { Charged::Ended })
                 }

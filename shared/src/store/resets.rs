@@ -1,11 +1,10 @@
 //! Resets of passwords, and the transaction that sets a new one.
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
 use super::item::{Item, Key};
-use super::{Store, StoreError, number, proofs, string};
+use super::{GiveBack, Store, StoreError, number, proofs, string};
 use crate::account::{
     PasswordHash, PasswordReset, Proof, ProofId, ProofSubject, Purpose, REPEAT_WINDOW, RESET_REPEATS, ResetCompletion,
     Status,
@@ -67,27 +66,22 @@ impl Store {
     }
 
     /// Gives a guess back to whoever guessed right.
-    pub async fn restore_reset_code_attempt(&self, id: ProofId) -> Result<(), StoreError> {
-        self.restore_attempt_of(Purpose::Reset, id, proofs::CODE_ATTEMPTS).await
+    pub async fn restore_reset_code_attempt(&self, id: ProofId, give_back: GiveBack) -> Result<(), StoreError> {
+        self.restore_attempt_of(Purpose::Reset, id, proofs::CODE_ATTEMPTS, give_back).await
     }
 
     /// Spends one repetition of the request that completed a reset, before its password is compared; `false` when none is
     /// left.
     pub async fn spend_reset_repeat(&self, id: ProofId, now: Timestamp) -> Result<bool, StoreError> {
+        let key = Key::proof(Purpose::Reset, id);
         let update = self
-            .update(&Key::proof(Purpose::Reset, id))
+            .update(&key)
             .condition_expression("completed_at >= :repeatable AND repeats > :zero")
             .update_expression("SET repeats = repeats - :one")
             .expression_attribute_values(":repeatable", number(now.unix().saturating_sub(REPEAT_WINDOW)))
             .expression_attribute_values(":zero", number(0_u32))
             .expression_attribute_values(":one", number(1_u32));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(error.into()),
-            },
-        }
+        Ok(proofs::spend(&key, update).await?.is_some())
     }
 
     /// Sets a new password and raises the epoch, so that all sessions, and all other proofs made for the account, are dead, and

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{Delete, Put, ReturnValue, ReturnValuesOnConditionC
 
 use super::item::{Item, Key};
 use super::replacements::is_mark;
-use super::{Store, StoreError, WRITTEN_BY, call_mark, number, string};
+use super::{Store, StoreError, call_mark, is_of_call, number, string};
 use crate::account::{Epoch, UserId};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -115,7 +115,7 @@ impl Store {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let Some(item) = Item::of(&item_key, failed.item().cloned())? else { return Ok(Rotation::Missing) };
                     let Some(session) = from_item(&item)? else { return Ok(Rotation::Missing) };
-                    let is_own = item.find_text(WRITTEN_BY) == Some(&call);
+                    let is_own = is_of_call(&item, &call);
                     Ok(if is_own { Rotation::Rotated(session) } else { Rotation::Refused(session) })
                 }
                 _ => Err(error.into()),

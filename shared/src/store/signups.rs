@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
 
 use super::account::owner_item;
 use super::item::{Item, Key};
-use super::{Store, StoreError, WRITTEN_BY, call_mark, emails, number, proofs, sessions, string, users};
+use super::{GiveBack, Store, StoreError, call_mark, emails, number, proofs, sessions, string, users};
 use crate::account::{
     Completion, EmailAddress, Guess, LINK_LIFETIME, MAX_MAILS, MailedProof, PasswordHash, PendingSignup, Proof,
     ProofId, Purpose, RESEND_COOLDOWN, User, UserId, Username,
@@ -104,8 +104,13 @@ impl Store {
 
     /// Gives a guess back to whoever guessed right, so that the same request may be repeated if its answer was lost.
     /// Wrong guesses are never given back.
-    pub async fn restore_signup_attempt(&self, id: ProofId, guess: Guess) -> Result<(), StoreError> {
-        self.restore_attempt_of(Purpose::Signup, id, attempts(guess)).await
+    pub async fn restore_signup_attempt(
+        &self,
+        id: ProofId,
+        guess: Guess,
+        give_back: GiveBack,
+    ) -> Result<(), StoreError> {
+        self.restore_attempt_of(Purpose::Signup, id, attempts(guess), give_back).await
     }
 
     /// Replaces the mailed secrets of a sign-up by those of `renewed`, which may be the same, and counts the mail, together with
@@ -138,7 +143,7 @@ impl Store {
         let Err(stored) = self.update_and_tell(&key, update, outbox).await? else { return Ok(Resend::Due) };
         let Some(item) = stored else { return Ok(Resend::Unknown) };
         // A transaction whose answer was lost is repeated, and meets what it wrote itself.
-        if item.find_text(WRITTEN_BY) == Some(&call) {
+        if is_of_call(&item, &call) {
             return Ok(Resend::Due);
         }
         let pending = from_item(&item)?;
@@ -176,7 +181,7 @@ impl Store {
             .expression_attribute_values(":cooled", number(now.unix().saturating_sub(RESEND_COOLDOWN)));
         let Err(stored) = self.update_and_tell(&key, update, outbox).await? else { return Ok(Resend::Due) };
         let item = stored.unwrap_or_default();
-        if item.find_text(WRITTEN_BY) == Some(&call) {
+        if is_of_call(&item, &call) {
             return Ok(Resend::Due);
         }
         Ok(Resend::NotYet(wait(item.number("mails")?, item.time("mailed_at")?, item.time("expires_at")?, now)))

@@ -1,8 +1,13 @@
 //! HTTP as a browser or an app speaks it: requests with cookies, `Origin` and `Sec-Fetch-Site` under the test's
 //! control, and answers whose every header is seen.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use lambda_http::Service;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -10,11 +15,49 @@ use shared::clock::{Clock, Timestamp};
 
 use super::cookies::SetCookie;
 
+/// The way to a gateway.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    /// By sockets.
+    Network(reqwest::Client),
+    /// By a call: nothing else runs on its thread meanwhile.
+    InProcess(Router),
+}
+
+impl Transport {
+    async fn send(&self, request: axum::http::Request<Vec<u8>>) -> Result<(u16, HeaderMap, Vec<u8>), String> {
+        match self {
+            Self::Network(http) => {
+                let (parts, body) = request.into_parts();
+                let mut request = http.request(parts.method.clone(), parts.uri.to_string()).headers(parts.headers);
+                // A POST without a body still says so, as browsers do.
+                if !body.is_empty() || parts.method == Method::POST {
+                    request = request.body(body);
+                }
+                let response = request.send().await.map_err(|error| format!("{error:?}"))?;
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                Ok((status, headers, response.bytes().await.map_err(|error| format!("{error:?}"))?.to_vec()))
+            }
+            Self::InProcess(router) => {
+                let mut request = request.map(Body::from);
+                let host = request.uri().authority().and_then(|host| host.as_str().parse().ok()).expect("a host");
+                request.headers_mut().insert("host", host);
+                let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+                request.extensions_mut().insert(ConnectInfo(peer));
+                let answer = router.clone().call(request).await.unwrap_or_else(|never| match never {});
+                let (parts, body) = answer.into_parts();
+                let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|error| format!("{error:?}"))?;
+                Ok((parts.status.as_u16(), parts.headers, body.to_vec()))
+            }
+        }
+    }
+}
+
 /// Whoever sends requests to one gateway.
 pub(crate) struct Client(Arc<Device>);
 
 struct Device {
-    http: reqwest::Client,
+    transport: Transport,
     base: String,
     clock: Clock,
     /// The origin of the page that sends; `None`: no browser.
@@ -31,18 +74,18 @@ struct StoredCookie {
 
 impl Client {
     /// A client without cookies and `Origin`, like curl or an app.
-    pub(crate) fn bare(http: &reqwest::Client, base: &str, clock: &Clock) -> Self {
-        Self::new(http, base, clock, None)
+    pub(crate) fn bare(transport: &Transport, base: &str, clock: &Clock) -> Self {
+        Self::new(transport, base, clock, None)
     }
 
     /// A browser that shows a page of `origin`.
-    pub(crate) fn browser(http: &reqwest::Client, base: &str, clock: &Clock, origin: &str) -> Self {
-        Self::new(http, base, clock, Some(origin))
+    pub(crate) fn browser(transport: &Transport, base: &str, clock: &Clock, origin: &str) -> Self {
+        Self::new(transport, base, clock, Some(origin))
     }
 
-    fn new(http: &reqwest::Client, base: &str, clock: &Clock, origin: Option<&str>) -> Self {
+    fn new(transport: &Transport, base: &str, clock: &Clock, origin: Option<&str>) -> Self {
         Self(Arc::new(Device {
-            http: http.clone(),
+            transport: transport.clone(),
             base: base.to_owned(),
             clock: clock.clone(),
             origin: origin.map(str::to_owned),
@@ -118,9 +161,17 @@ impl Client {
     /// Another browser with the same cookies: a second tab, or a thief's copy.
     pub(crate) fn copy(&self) -> Self {
         let device = &self.0;
-        let copy = Self::new(&device.http, &device.base, &device.clock, device.origin.as_deref());
+        let copy = Self::new(&device.transport, &device.base, &device.clock, device.origin.as_deref());
         copy.0.jar().clone_from(&device.jar());
         copy
+    }
+
+    /// The same browser, or app, where `there` sends its requests.
+    pub(crate) fn at(&self, there: &Self) -> Self {
+        let device = &there.0;
+        let moved = Self::new(&device.transport, &device.base, &device.clock, self.0.origin.as_deref());
+        moved.0.jar().clone_from(&self.0.jar());
+        moved
     }
 }
 
@@ -228,15 +279,11 @@ impl Call {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
         }
-        let mut request = self.device.http.request(self.method.clone(), url).headers(headers);
-        // A POST without a body still says so, as browsers do.
-        if !self.body.is_empty() || self.method == Method::POST {
-            request = request.body(self.body);
-        }
-        let response = request.send().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        let body = response.bytes().await.unwrap_or_else(|error| panic!("{what}: {error:?}")).to_vec();
+        let mut request =
+            axum::http::Request::builder().method(self.method).uri(url).body(self.body).expect("a request");
+        *request.headers_mut() = headers;
+        let sent = self.device.transport.send(request).await;
+        let (status, headers, body) = sent.unwrap_or_else(|error| panic!("{what}: {error}"));
         let answer = Answer { what, status, headers, body };
         self.device.store(&answer);
         answer

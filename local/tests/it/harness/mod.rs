@@ -1,8 +1,9 @@
 //! What all tests need: a running stack, people, browsers and apps, the mailbox, and a moving clock.
 //!
 //! It knows the product as a client does, by HTTP alone. The exceptions say so: [`proxy`] stands between the stack and
-//! its database, [`keys`] and [`tables`] read and write the tables.
+//! its database, [`calls`] under its clients of AWS, [`keys`] and [`tables`] read and write the tables.
 
+mod calls;
 mod cookies;
 mod http;
 pub(crate) mod keys;
@@ -12,11 +13,12 @@ mod proxy;
 mod stack;
 pub(crate) mod tables;
 
+pub(crate) use calls::{CallFault, CallMade, Calls, Extent, Injection};
 pub(crate) use cookies::SetCookie;
 pub(crate) use http::{Answer, Call, Client};
 pub(crate) use mail::Mail;
 pub(crate) use people::{AppSession, Person};
-pub(crate) use proxy::{DynamoProxy, Fault};
+pub(crate) use proxy::DynamoProxy;
 pub(crate) use stack::{Stack, options};
 
 use std::sync::atomic::{AtomicU64, Ordering};

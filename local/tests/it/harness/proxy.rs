@@ -1,5 +1,5 @@
-//! A loopback proxy between the stack and its database: it counts calls and capacity, and injects the faults that the
-//! embedded database never shows by itself.
+//! A loopback proxy between the stack and its database: it counts calls and capacity, refuses what IAM would, and shows
+//! outages. What fails at a single call is in [`super::calls`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,23 +13,6 @@ use tokio::task::JoinHandle;
 
 /// How long each call takes at least, so that calls which are sent together are seen together.
 const LATENCY: Duration = Duration::from_millis(15);
-
-/// What goes wrong with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// `ThrottlingException`; nothing is done.
-    Throttling,
-    /// A status 500; nothing is done.
-    ServerError,
-    /// `ProvisionedThroughputExceededException`; nothing is done.
-    ThroughputExceeded,
-    /// A write met a transaction in flight; nothing is done.
-    Conflict,
-    /// The database does it, and the answer is lost.
-    LostAnswer,
-    /// A batch comes back with all its keys unprocessed.
-    UnprocessedKeys,
-}
 
 /// One call that the stack made.
 #[derive(Clone, Debug)]
@@ -61,7 +44,8 @@ pub(crate) type Gatekeeper = Arc<dyn Fn(&str, &str, &Value) -> bool + Send + Syn
 struct State {
     calls: Vec<DatabaseCall>,
     gatekeeper: Option<Gatekeeper>,
-    faults: Vec<(String, Fault, usize)>,
+    /// Operations that are refused for now.
+    throttled: Vec<String>,
     /// Counts beginnings and ends, as a clock that only orders.
     order: u64,
 }
@@ -122,21 +106,14 @@ impl DynamoProxy {
         }));
     }
 
-    /// Lets the next `times` calls of an operation fail.
-    pub(crate) fn fail(&self, operation: &str, fault: Fault, times: usize) {
-        lock(&self.state).faults.push((operation.to_owned(), fault, times));
+    /// Refuses every call of these operations, as when there are too many, until [`heal`](Self::heal).
+    pub(crate) fn throttle(&self, operations: &[&str]) {
+        lock(&self.state).throttled.extend(operations.iter().map(|operation| (*operation).to_owned()));
     }
 
-    /// Lets every call of these operations fail until [`heal`](Self::heal).
-    pub(crate) fn fail_all(&self, operations: &[&str], fault: Fault) {
-        for operation in operations {
-            self.fail(operation, fault, usize::MAX);
-        }
-    }
-
-    /// Ends all faults. How many of the calls that were to fail did not come.
-    pub(crate) fn heal(&self) -> usize {
-        lock(&self.state).faults.drain(..).map(|(_, _, left)| left).fold(0, usize::saturating_add)
+    /// Ends that.
+    pub(crate) fn heal(&self) {
+        lock(&self.state).throttled.clear();
     }
 
     /// Forgets the calls so far.
@@ -205,7 +182,7 @@ impl Upstream {
     async fn serve(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         while let Some(request) = read(&mut stream).await {
-            let Some((status, body)) = self.answer(request).await else { return };
+            let (status, body) = self.answer(request).await;
             let head = format!(
                 "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
                 body.len()
@@ -216,36 +193,23 @@ impl Upstream {
         }
     }
 
-    /// Status and body; `None` when the answer is to be lost.
-    async fn answer(&self, request: Request) -> Option<(u16, Vec<u8>)> {
+    /// Status and body.
+    async fn answer(&self, request: Request) -> (u16, Vec<u8>) {
         let started = self.tick();
-        let fault = self.fault(&request.operation);
+        let is_throttled = lock(&self.state).throttled.contains(&request.operation);
         let sent: Value = serde_json::from_slice(&request.body).expect("JSON");
         let caller = request.caller();
         tokio::time::sleep(LATENCY).await;
         let gatekeeper = lock(&self.state).gatekeeper.clone();
         let is_allowed = gatekeeper.is_none_or(|allows| allows(&caller, &request.operation, &sent));
-        let (status, body) = match fault {
-            _ if !is_allowed => error(400, "AccessDeniedException", &json!({})),
-            Some(Fault::Throttling) => error(400, "ThrottlingException", &json!({})),
-            Some(Fault::ServerError) => error(500, "InternalServerError", &json!({})),
-            Some(Fault::ThroughputExceeded) => error(400, "ProvisionedThroughputExceededException", &json!({})),
-            Some(Fault::Conflict) if request.operation != "TransactWriteItems" => {
-                error(400, "TransactionConflictException", &json!({}))
-            }
-            Some(Fault::Conflict) => {
-                let reasons = json!({"CancellationReasons": [{"Code": "TransactionConflict", "Message": "conflict"}]});
-                error(400, "TransactionCanceledException", &reasons)
-            }
-            Some(Fault::UnprocessedKeys) => {
-                let body = json!({"Responses": {}, "UnprocessedKeys": sent["RequestItems"]});
-                (200, body.to_string().into_bytes())
-            }
-            Some(Fault::LostAnswer) | None => {
-                let mut asked = sent.clone();
-                asked["ReturnConsumedCapacity"] = json!("TOTAL");
-                self.forward(&request.headers, asked.to_string()).await
-            }
+        let (status, body) = if !is_allowed {
+            error(400, "AccessDeniedException")
+        } else if is_throttled {
+            error(400, "ThrottlingException")
+        } else {
+            let mut asked = sent.clone();
+            asked["ReturnConsumedCapacity"] = json!("TOTAL");
+            self.forward(&request.headers, asked.to_string()).await
         };
         let (read_units, write_units) = capacity(&request.operation, &body);
         let ended = self.tick();
@@ -258,7 +222,7 @@ impl Upstream {
             started,
             ended,
         });
-        (fault != Some(Fault::LostAnswer)).then_some((status, body))
+        (status, body)
     }
 
     async fn forward(&self, headers: &[(String, String)], body: String) -> (u16, Vec<u8>) {
@@ -278,15 +242,6 @@ impl Upstream {
         let mut state = lock(&self.state);
         state.order += 1;
         state.order
-    }
-
-    fn fault(&self, operation: &str) -> Option<Fault> {
-        let mut state = lock(&self.state);
-        let (_, fault, left) = state.faults.iter_mut().find(|(name, _, left)| name == operation && *left > 0)?;
-        if *left != usize::MAX {
-            *left -= 1;
-        }
-        Some(*fault)
     }
 }
 
@@ -313,11 +268,9 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     Some(Request { operation, headers, body })
 }
 
-fn error(status: u16, code: &str, more: &Value) -> (u16, Vec<u8>) {
-    let mut body = more.clone();
-    body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
-    body["message"] = json!("injected by the test");
-    (status, body.to_string().into_bytes())
+fn error(status: u16, code: &str) -> (u16, Vec<u8>) {
+    let name = format!("com.amazonaws.dynamodb.v20120810#{code}");
+    (status, json!({"__type": name, "message": "injected by the test"}).to_string().into_bytes())
 }
 
 /// Read and write units of an answer.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use shared::aws::Aws;
 use shared::clock::{Clock, Timestamp};
 
-use super::{Answer, AppSession, Client, DynamoProxy, Mail, Person};
+use super::http::Transport;
+use super::{Answer, AppSession, Calls, Client, DynamoProxy, Mail, Person};
 
 /// 2100-01-01T00:00:00Z: so late that no sweep by the machine's clock ever deletes what a test wrote.
 const START: Timestamp = Timestamp::from_unix(4_102_444_800);
@@ -20,7 +21,8 @@ pub(crate) struct Stack {
     /// The database behind the stack, where the test brought its own.
     database: Option<Database>,
     proxy: Option<DynamoProxy>,
-    http: reqwest::Client,
+    calls: Option<Calls>,
+    transport: Transport,
     /// What a browser takes for the API's origin.
     origin: String,
 }
@@ -62,6 +64,34 @@ impl Stack {
         Self::of(options, Some(database), Some(proxy)).await
     }
 
+    /// A stack whose every call is counted and may be made to fail, on the thread that holds it.
+    pub(crate) async fn in_process(parameters: &[(&str, &str)]) -> Self {
+        Self::in_process_with(Calls::to(Database::in_process().expect("a database")), options(parameters)).await
+    }
+
+    /// A new instance of that, with nothing in memory yet.
+    pub(crate) async fn begun_anew(&self, parameters: &[(&str, &str)]) -> Self {
+        let mut options = options(parameters);
+        options.parameters.push(("ApiUrl".to_owned(), self.origin.clone()));
+        Self::in_process_with(self.calls().clone(), Options { clock: self.clock.clone(), ..options }).await
+    }
+
+    async fn in_process_with(calls: Calls, options: Options) -> Self {
+        let connect = calls.clone();
+        let options = Options {
+            dynamodb_endpoint: Some("http://dynamodb.test".to_owned()),
+            connect: Some(Box::new(move |services| connect.client(services))),
+            ..options
+        };
+        let mut stack = Self::of(options, None, None).await;
+        stack.transport = Transport::InProcess(stack.local.gateway());
+        // A first sweep looks a day back, hour by hour.
+        let hour = (stack.clock.now().unix() / 3600 - 1).to_string();
+        let swept = json!({"pk": {"S": "SWEEP"}, "sk": {"S": "OUTBOX"}, "hour": {"N": hour}});
+        calls.database("PutItem", &json!({"TableName": "UsersTable", "Item": swept})).await;
+        Self { calls: Some(calls), ..stack }
+    }
+
     /// Another instance of the same deployment: the same database, clock and API URL, and nothing in memory yet. Its
     /// mailbox is its own.
     pub(crate) async fn another_instance(&self, parameters: &[(&str, &str)]) -> Self {
@@ -84,7 +114,7 @@ impl Stack {
         let local = LocalStack::start(options).await.expect("a local stack");
         let origin = api_url.unwrap_or_else(|| local.url().to_owned());
         let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().expect("an HTTP client");
-        Self { local, clock, database, proxy, http, origin }
+        Self { local, clock, database, proxy, calls: None, transport: Transport::Network(http), origin }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -93,6 +123,11 @@ impl Stack {
 
     pub(crate) fn proxy(&self) -> &DynamoProxy {
         self.proxy.as_ref().expect("a stack with a proxy")
+    }
+
+    /// The calls of a stack in-process.
+    pub(crate) fn calls(&self) -> &Calls {
+        self.calls.as_ref().expect("a stack in-process")
     }
 
     /// Where the functions reach the database: through the proxy, if there is one.
@@ -113,17 +148,17 @@ impl Stack {
 
     /// curl, or an app: no cookies, no `Origin`.
     pub(crate) fn client(&self) -> Client {
-        Client::bare(&self.http, self.url(), &self.clock)
+        Client::bare(&self.transport, self.url(), &self.clock)
     }
 
     /// A browser on a page of the API's own origin.
     pub(crate) fn browser(&self) -> Client {
-        Client::browser(&self.http, self.url(), &self.clock, &self.origin)
+        Client::browser(&self.transport, self.url(), &self.clock, &self.origin)
     }
 
     /// A browser on a page of another origin.
     pub(crate) fn browser_at(&self, origin: &str) -> Client {
-        Client::browser(&self.http, self.url(), &self.clock, origin)
+        Client::browser(&self.transport, self.url(), &self.clock, origin)
     }
 
     /// All mails, newest last.
