@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Context, LambdaEvent, Service};
@@ -60,12 +60,26 @@ enum Function {
 #[derive(Clone)]
 pub struct Functions(Arc<All>);
 
+/// The same, as long as somebody else keeps them.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakFunctions(Weak<All>);
+
+impl WeakFunctions {
+    pub(crate) fn upgrade(&self) -> Option<Functions> {
+        self.0.upgrade().map(Functions)
+    }
+}
+
 struct All {
     functions: BTreeMap<String, Function>,
     unread: Vec<String>,
 }
 
 impl Functions {
+    pub(crate) fn downgrade(&self) -> WeakFunctions {
+        WeakFunctions(Arc::downgrade(&self.0))
+    }
+
     /// Starts each function of the template with its own environment.
     pub(crate) fn start(
         environments: &BTreeMap<String, BTreeMap<String, String>>,

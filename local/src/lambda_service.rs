@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use crate::functions::Functions;
+use crate::functions::{Functions, WeakFunctions};
 
 /// The endpoint. It answers 404 until the functions are deployed, which need its address to be composed.
 #[derive(Clone, Debug, Default)]
@@ -21,15 +21,16 @@ pub(crate) struct LambdaService(Arc<OnceLock<Deployed>>);
 
 #[derive(Debug)]
 struct Deployed {
-    functions: Functions,
+    /// Not kept alive: what they call each other by may lead here.
+    functions: WeakFunctions,
     /// Folders by the name of their function.
     folders: BTreeMap<String, String>,
 }
 
 impl LambdaService {
     /// From now on it invokes these functions, found by name in `folders`.
-    pub(crate) fn deploy(&self, functions: Functions, folders: BTreeMap<String, String>) {
-        let _ = self.0.set(Deployed { functions, folders });
+    pub(crate) fn deploy(&self, functions: &Functions, folders: BTreeMap<String, String>) {
+        let _ = self.0.set(Deployed { functions: functions.downgrade(), folders });
     }
 
     /// The endpoint's routes.
@@ -51,7 +52,8 @@ async fn invoke(
         let message = "functions are invoked synchronously here".to_owned();
         return refused(StatusCode::BAD_REQUEST, "InvalidParameterValueException", message);
     }
-    let Some((deployed, folder)) = service.0.get().and_then(|all| Some((all, all.folders.get(&name)?))) else {
+    let find = |all: &Deployed| Some((all.functions.upgrade()?, all.folders.get(&name)?.clone()));
+    let Some((functions, folder)) = service.0.get().and_then(find) else {
         return refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", format!("Function not found: {name}"));
     };
     let event = if payload.is_empty() { Ok(json!({})) } else { serde_json::from_slice::<Value>(&payload) };
@@ -59,7 +61,7 @@ async fn invoke(
         let message = "Could not parse request body into json".to_owned();
         return refused(StatusCode::BAD_REQUEST, "InvalidRequestContentException", message);
     };
-    match deployed.functions.invoke(folder, event).await {
+    match functions.invoke(&folder, event).await {
         Ok(answer) => (StatusCode::OK, axum::Json(answer)).into_response(),
         Err(error) => {
             let answer = json!({"errorType": "FunctionError", "errorMessage": error.to_string()});

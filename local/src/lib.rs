@@ -246,7 +246,7 @@ impl LocalStack {
         }
         database::create_tables(&aws.dynamodb(), &stack.tables).await?;
         let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
-        lambda_service.deploy(functions.clone(), stack.function_names.clone());
+        lambda_service.deploy(&functions, stack.function_names.clone());
         let streams = match database.as_mut().and_then(Database::take_streams) {
             Some((told, written)) => Streams::start(told, written, stack.streams.clone(), functions.clone()),
             None => Streams::elsewhere(functions.clone(), options.polls_outbox),

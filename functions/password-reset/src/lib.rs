@@ -330,7 +330,7 @@ async fn prove_by_code(
     let reset = reset?;
     if let Err(error) = counted {
         if reset.is_some() {
-            deps.store.restore_reset_code_attempt(reset_id.proof_id).await?;
+            deps.store.restore_reset_code_attempt(reset_id.proof_id, GiveBack::Always).await?;
         }
         return Err(error.into());
     }

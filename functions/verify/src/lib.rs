@@ -351,7 +351,7 @@ async fn spend_counted(
         (pending, Ok(())) => Ok(pending),
         (pending, Err(error)) => {
             if let Some(pending) = pending {
-                deps.store.restore_signup_attempt(pending.proof.id, guess).await?;
+                deps.store.restore_signup_attempt(pending.proof.id, guess, GiveBack::Always).await?;
             }
             Err(error.into())
         }

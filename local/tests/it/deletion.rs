@@ -12,7 +12,7 @@ use shared::config::Tables;
 use shared::store::{Store, Undeliverable};
 
 use crate::harness::tables::{Item, find, items, overwrite, text};
-use crate::harness::{Answer, AppSession, Fault, Mail, Person, Stack, at_once, retry_key};
+use crate::harness::{Answer, AppSession, Mail, Person, Stack, at_once, retry_key};
 
 impl Stack {
     /// Deletes the account of whoever holds this token.
@@ -330,25 +330,6 @@ async fn a_waiting_deletion_that_is_cut_off_is_completed() {
     assert!(items_with(&stack, &["USER#".to_owned(), "EMAIL#".to_owned()]).await.is_empty());
     assert!(receipts(&stack).await.is_empty());
     stack.proxy().guard(Arc::new(|_, _, _| true));
-    stack.clock.advance(3600);
-    stack.local.settled().await;
-    assert_eq!(receipts(&stack).await.len(), 1);
-    assert_eq!(deleted(&stack).await, [app.user_id]);
-}
-
-/// The account is deleted, and the outbox does not hear of it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_deletion_whose_answer_is_lost_is_told_of() {
-    let stack = Stack::with_proxy(&[]).await;
-    let (_, app) = stack.person_with_session("alice").await;
-    stack.open_undo("before@example.test", stack.clock.now().unix() + 60).await;
-    stack.delete_account(&app.access).await.expect(204);
-    stack.clock.advance(60);
-    stack.proxy().fail_all(&["TransactWriteItems"], Fault::LostAnswer);
-    stack.local.settled().await;
-    stack.proxy().heal();
-    assert!(items_with(&stack, &["USER#".to_owned(), "EMAIL#".to_owned()]).await.is_empty());
-    assert!(receipts(&stack).await.is_empty());
     stack.clock.advance(3600);
     stack.local.settled().await;
     assert_eq!(receipts(&stack).await.len(), 1);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::edge::{HEADER, SECRET, deployments};
-use crate::harness::{Answer, Call, Fault, Person, Stack, at_once};
+use crate::harness::{Answer, Call, Person, Stack, at_once};
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -320,26 +320,12 @@ async fn two_hundred_guesses_at_once_are_five() {
     assert!((10..=15 - compared).contains(&compared_on_device), "{compared_on_device} were compared");
 }
 
-/// What a lost answer wrote is not written again: one guess is counted once.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_counts_once() {
-    let stack = Stack::with_proxy(&[]).await;
-    let alice = stack.person("alice").await;
-    for _ in 0..4 {
-        stack.proxy().fail("UpdateItem", Fault::LostAnswer, 1);
-        stack.guess(&by_name(&alice)).await.expect_problem(401, "invalid_credentials");
-        assert_eq!(stack.proxy().heal(), 0);
-    }
-    stack.guess(&by_name(&alice)).await.expect_problem(401, "invalid_credentials");
-    stack.guess(&by_name(&alice)).await.expect_problem(429, "rate_limited");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guess_that_could_not_be_compared_is_not_counted() {
     let stack = Stack::with_proxy(&[]).await;
     let alice = stack.person("alice").await;
     for _ in 0..8 {
-        stack.proxy().fail_all(&["Query"], Fault::ServerError);
+        stack.proxy().throttle(&["Query"]);
         stack.guess(&by_name(&alice)).await.expect_problem(503, "unavailable");
         stack.proxy().heal();
     }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
 
 use super::account::owner_item;
 use super::item::{Item, Key};
-use super::{GiveBack, Store, StoreError, call_mark, emails, number, proofs, sessions, string, users};
+use super::{GiveBack, Store, StoreError, call_mark, emails, is_of_call, number, proofs, sessions, string, users};
 use crate::account::{
     Completion, EmailAddress, Guess, LINK_LIFETIME, MAX_MAILS, MailedProof, PasswordHash, PendingSignup, Proof,
     ProofId, Purpose, RESEND_COOLDOWN, User, UserId, Username,

@@ -80,7 +80,7 @@ fn signups() -> Vec<Flow> {
             Box::pin(async move {
                 stack.person("warm").await;
                 let scene = post("/signup", Person::named("alice").signup("app")).gives(202, "");
-                scene.mails(ALICE, 1).telling_each_time()
+                scene.mails(ALICE, 1).telling_each_time().spending(1)
             })
         }),
         flow("POST /signup", "browser", |stack| {
@@ -88,34 +88,34 @@ fn signups() -> Vec<Flow> {
                 stack.person("warm").await;
                 let body = Person::named("alice").signup("browser");
                 let scene = browser_post(&stack.browser(), "/signup", body).gives(202, "");
-                scene.mails(ALICE, 1).telling_each_time()
+                scene.mails(ALICE, 1).telling_each_time().spending(1)
             })
         }),
         flow("POST /signup", "an address that is taken", |stack| {
             Box::pin(async move {
                 let alice = stack.person("alice").await;
                 let taken = Person { email: alice.email, ..Person::named("bob") };
-                post("/signup", taken.signup("app")).gives(202, "").mails(ALICE, 1).telling_each_time()
+                post("/signup", taken.signup("app")).gives(202, "").mails(ALICE, 1).telling_each_time().spending(1)
             })
         }),
         flow("POST /signup", "a name that is taken", |stack| {
             Box::pin(async move {
                 let alice = stack.person("alice").await;
                 let taken = Person { username: alice.username, ..Person::named("bob") };
-                post("/signup", taken.signup("app")).gives(409, "username_taken")
+                post("/signup", taken.signup("app")).gives(409, "username_taken").forgiving(1)
             })
         }),
         flow("POST /signup", "a new instance", |stack| {
             Box::pin(async move {
                 stack.person("warm").await;
                 let scene = post("/signup", Person::named("alice").signup("app")).gives(202, "");
-                scene.mails(ALICE, 1).telling_each_time().cold()
+                scene.mails(ALICE, 1).telling_each_time().spending(1).cold()
             })
         }),
         flow("POST /signup", "the very first request", |_| {
             Box::pin(async move {
                 let scene = post("/signup", Person::named("alice").signup("app")).gives(202, "");
-                scene.mails(ALICE, 1).telling_each_time().cold()
+                scene.mails(ALICE, 1).telling_each_time().spending(1).cold()
             })
         }),
         flow("POST /signup/resend", "app", |stack| {
@@ -244,28 +244,28 @@ fn logins() -> Vec<Flow> {
             Box::pin(async move {
                 let (alice, first) = stack.person_with_session("alice").await;
                 let scene = post("/login", alice.login("app")).gives(200, "");
-                scene.mails(ALICE, 1).telling_each_time().alive([app(&first)])
+                scene.mails(ALICE, 1).telling_each_time().forgiving(1).alive([app(&first)])
             })
         }),
         flow("POST /login", "a new instance", |stack| {
             Box::pin(async move {
                 let alice = stack.person("alice").await;
                 let scene = post("/login", alice.login("app")).gives(200, "");
-                scene.mails(ALICE, 1).telling_each_time().cold()
+                scene.mails(ALICE, 1).telling_each_time().forgiving(1).cold()
             })
         }),
         flow("POST /login", "browser", |stack| {
             Box::pin(async move {
                 let alice = stack.person("alice").await;
                 let scene = browser_post(&stack.browser(), "/login", alice.login("browser")).gives(200, "");
-                scene.mails(ALICE, 1).telling_each_time()
+                scene.mails(ALICE, 1).telling_each_time().forgiving(1)
             })
         }),
         flow("POST /login", "a known browser, in place of a session", |stack| {
             Box::pin(async move {
                 let alice = stack.person("alice").await;
                 let known = stack.signed_in(&alice).await;
-                browser_post(&known, "/login", alice.remembered()).gives(200, "").dead([browser(&known)])
+                browser_post(&known, "/login", alice.remembered()).gives(200, "").forgiving(1).dead([browser(&known)])
             })
         }),
         flow("POST /login", "no notice", |stack| {
@@ -273,6 +273,7 @@ fn logins() -> Vec<Flow> {
                 let alice = stack.person("alice").await;
                 post("/login", json!({"email": alice.email, "password": alice.password, "client": "app"}))
                     .gives(200, "")
+                    .forgiving(1)
             })
         })
         .with(&[("NewDeviceNotice", "false")]),
@@ -280,7 +281,7 @@ fn logins() -> Vec<Flow> {
             Box::pin(async move {
                 let (alice, first) = stack.person_with_session("alice").await;
                 let scene = post("/login", alice.login("app")).gives(200, "");
-                scene.mails(ALICE, 1).telling_each_time().dead([app(&first)]).sessions(1)
+                scene.mails(ALICE, 1).telling_each_time().forgiving(1).dead([app(&first)]).sessions(1)
             })
         })
         .with(&[("MaxSessions", "1")]),
@@ -288,13 +289,13 @@ fn logins() -> Vec<Flow> {
             Box::pin(async move {
                 let alice = stack.person("alice").await;
                 let wrong = Person { password: "not the password".to_owned(), ..alice };
-                post("/login", wrong.login("app")).gives(401, "invalid_credentials")
+                post("/login", wrong.login("app")).gives(401, "invalid_credentials").spending(1)
             })
         }),
         flow("POST /login", "nobody", |stack| {
             Box::pin(async move {
                 stack.person("alice").await;
-                post("/login", Person::named("nobody").login("app")).gives(401, "invalid_credentials")
+                post("/login", Person::named("nobody").login("app")).gives(401, "invalid_credentials").spending(1)
             })
         }),
     ]
@@ -611,7 +612,7 @@ fn passwords() -> Vec<Flow> {
 
 fn resets() -> Vec<Flow> {
     fn forgot(body: Value) -> Scene {
-        post("/password/forgot", body).gives(202, "").telling_each_time()
+        post("/password/forgot", body).gives(202, "").telling_each_time().spending(1)
     }
     fn reset(scene: Scene, again: u16, session: &AppSession) -> Scene {
         let scene = scene.again(again, "").mails(ALICE, 1).event("password.changed").dead([app(session)]);
@@ -633,7 +634,7 @@ fn resets() -> Vec<Flow> {
             Box::pin(async move {
                 stack.person("alice").await;
                 let request = browser_post(&stack.browser(), "/password/forgot", json!({"username": "alice"}));
-                request.gives(202, "").telling_each_time().mails(ALICE, 1)
+                request.gives(202, "").telling_each_time().spending(1).mails(ALICE, 1)
             })
         }),
         flow("POST /password/forgot", "nobody's address", |stack| {
@@ -698,7 +699,7 @@ fn resets() -> Vec<Flow> {
 fn addresses() -> Vec<Flow> {
     fn ask(session: &AppSession) -> Scene {
         let request = post("/email/change", json!({"email": OTHER})).bearer(&session.access);
-        request.gives(202, "").telling_each_time().mails(OTHER, 1).mails(ALICE, 1)
+        request.gives(202, "").telling_each_time().spending(1).mails(OTHER, 1).mails(ALICE, 1)
     }
     fn confirm(session: &AppSession, body: Value) -> HttpRequest {
         post("/email/confirm", body).bearer(&session.access)
@@ -754,7 +755,7 @@ fn addresses() -> Vec<Flow> {
                 let (_, session) = stack.person_with_session("alice").await;
                 let (change_id, mail) = asked(stack, &session.access, OTHER).await;
                 let body = json!({"change_id": change_id, "code": mail.code()});
-                confirmed(confirm(&session, body).gives(204, "").again(204, ""))
+                confirmed(confirm(&session, body).gives(204, "").forgiving(1).again(204, ""))
             })
         }),
         flow("POST /email/confirm", "form", |stack| {

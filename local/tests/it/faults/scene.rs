@@ -62,7 +62,9 @@ pub(super) struct Scene {
     /// Whether it is sent again though it succeeded, as something beside the answer may have failed.
     pub(super) is_repeated: bool,
     /// What one request takes from a counter that stays spent.
-    pub(super) spends: u64,
+    pub(super) spends: u32,
+    /// What a request may leave spent where giving it back has failed: somebody then waits, and nothing else.
+    pub(super) forgives: u32,
     /// Who is signed in at the end.
     pub(super) alive: Vec<Holder>,
     /// Who is not, from the last answer on.
@@ -89,6 +91,7 @@ impl Scene {
             tells_each_time: false,
             is_repeated: false,
             spends: 0,
+            forgives: 0,
             alive: Vec::new(),
             dead: Vec::new(),
             sessions: None,
@@ -133,8 +136,12 @@ impl Scene {
         Self { is_repeated: true, ..self }
     }
 
-    pub(super) fn spending(self, spends: u64) -> Self {
+    pub(super) fn spending(self, spends: u32) -> Self {
         Self { spends, ..self }
+    }
+
+    pub(super) fn forgiving(self, forgives: u32) -> Self {
+        Self { forgives, ..self }
     }
 
     pub(super) fn alive(mut self, holders: impl IntoIterator<Item = Holder>) -> Self {
