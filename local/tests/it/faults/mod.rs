@@ -67,8 +67,13 @@ fn every_call_of_every_flow_fails_in_every_way() {
     }
     assert!(failures.is_empty(), "{} failures; the first: {}", failures.len(), failures[0]);
     if wanted.is_none() {
-        let page = read("docs/faults.md");
-        assert!(page.contains(&report), "docs/faults.md does not hold this table");
+        assert!(read("docs/faults.md").contains(&report), "docs/faults.md does not hold this table");
+        let all = |count: fn(&Tried) -> usize| tried.values().map(count).sum::<usize>();
+        let (cases, pairs) = (all(|tried| tried.cases), all(|tried| tried.pairs));
+        let numbers =
+            [format!("{} flows", tried.len()), format!("{cases} cases"), format!("and {} with", cases + pairs)];
+        let page = read("docs/security.md");
+        assert!(numbers.iter().all(|number| page.contains(number)), "docs/security.md does not say {numbers:?}");
     }
 }
 
