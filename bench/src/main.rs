@@ -87,10 +87,10 @@ async fn main() -> ExitCode {
     println!("Building; the first time takes a while.");
     let mut fixture = Fixture::new().await;
     let mode = arguments.first().map(String::as_str).filter(|argument| ["compare", "cost"].contains(argument));
-    let names = match mode {
-        Some("compare") => &["login", "password-forgot", "signup"].map(str::to_owned)[..],
-        Some(_) => &[],
-        None => &arguments[..],
+    let names: Vec<String> = match mode {
+        Some("compare") => ["login", "password-forgot", "signup"].map(str::to_owned).to_vec(),
+        Some(_) => cost::functions().map(str::to_owned).collect(),
+        None => arguments.clone(),
     };
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let functions: Vec<String> = fixture.environments().into_keys().filter(|name| is_wanted(name)).collect();
