@@ -1,12 +1,14 @@
-//! `endpoint.json` in the data directory: how the operator's command line reaches the DynamoDB of the running stack.
+//! `endpoint.json` in the data directory: how the operator's command line reaches the running stack, and with which parameters
+//! it runs.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::secret::{KEY, REGION, Secret};
+use crate::secret::{Endpoints, KEY, REGION, Secret};
 
 /// The file. It is removed with its value.
 #[derive(Debug)]
@@ -14,9 +16,16 @@ pub(crate) struct EndpointFile(PathBuf);
 
 impl EndpointFile {
     /// Writes the file, whole or not at all, so that only its owner can read it. It holds the secret of the run.
-    pub(crate) fn write(directory: &Path, endpoint: &str, secret: &Secret) -> std::io::Result<Self> {
+    pub(crate) fn write(
+        directory: &Path,
+        endpoints: &Endpoints,
+        secret: &Secret,
+        parameters: &BTreeMap<String, String>,
+    ) -> std::io::Result<Self> {
         let content = json!({
-            "endpoint": endpoint,
+            "endpoint": endpoints.dynamodb,
+            "lambda_endpoint": endpoints.lambda,
+            "parameters": parameters,
             "region": REGION,
             "access_key_id": KEY,
             "secret_access_key": KEY,

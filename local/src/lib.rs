@@ -245,6 +245,7 @@ impl LocalStack {
             aws = aws.over(connect(Services { eventbridge, lambda, ses }));
         }
         database::create_tables(&aws.dynamodb(), &stack.tables).await?;
+        let resolved = stack.parameters.clone();
         let functions = Functions::start(&stack.functions, options.extra_functions, &options.clock, &aws)?;
         lambda_service.deploy(&functions, stack.function_names.clone());
         let streams = match database.as_mut().and_then(Database::take_streams) {
@@ -282,7 +283,7 @@ impl LocalStack {
             })
         });
         let servers = servers.collect();
-        let endpoint_file = directory.map(|directory| EndpointFile::write(directory, &endpoints.dynamodb, &secret));
+        let endpoint_file = directory.map(|directory| EndpointFile::write(directory, &endpoints, &secret, &resolved));
         Ok(Self {
             url,
             functions,

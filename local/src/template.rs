@@ -55,6 +55,8 @@ pub struct Template(Value);
 /// What a template with these parameters deploys.
 #[derive(Clone, Debug)]
 pub struct Stack {
+    /// All parameters with their values.
+    pub parameters: BTreeMap<String, String>,
     /// The functions, by folder.
     pub functions: BTreeMap<String, BTreeMap<String, String>>,
     /// The folders of functions, by the name that `!Ref` gives them.
@@ -154,7 +156,9 @@ impl Template {
         };
         let globals = &self.0["Globals"]["Function"]["Environment"]["Variables"];
 
+        let values = resolver.parameters.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?)));
         let mut stack = Stack {
+            parameters: values.collect(),
             functions: BTreeMap::new(),
             function_names: BTreeMap::new(),
             routes: Vec::new(),

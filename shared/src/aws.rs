@@ -63,7 +63,7 @@ impl Aws {
             .app_name(app_name())
             .region(Region::new(environment.region))
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
-            .http_client(http_client(environment.ca_bundle.as_deref().unwrap_or(AMAZON_ROOTS)))
+            .http_client(http_client(environment.ca_bundle.as_deref()))
             .retry_config(retries())
             .timeout_config(timeouts(ATTEMPT_TIMEOUT))
             .build();
@@ -96,6 +96,13 @@ impl Aws {
         self.config = self.config.into_builder().http_client(http_client).build();
         let unlimited = RetryPartition::custom("unlimited").token_bucket(TokenBucket::unlimited());
         self.retry_partition = Some(unlimited.build());
+        self
+    }
+
+    /// The same with credentials that are asked for again when they end, of whoever is no function.
+    #[must_use]
+    pub fn with_credentials_provider(mut self, provider: SharedCredentialsProvider) -> Self {
+        self.config = self.config.into_builder().credentials_provider(provider).build();
         self
     }
 
@@ -150,9 +157,12 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Connections over rustls on AWS-LC, which trust these roots alone.
-fn http_client(roots: &[u8]) -> SharedHttpClient {
-    let roots = TrustStore::empty().with_pem_certificate(roots);
+/// Connections over rustls on AWS-LC, which trust these certificates alone; without any, Amazon's roots.
+///
+/// # Panics
+/// When the certificates cannot be read.
+pub fn http_client(ca_bundle: Option<&[u8]>) -> SharedHttpClient {
+    let roots = TrustStore::empty().with_pem_certificate(ca_bundle.unwrap_or(AMAZON_ROOTS));
     let tls = TlsContext::builder().with_trust_store(roots).build().expect("certificates in PEM");
     aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))

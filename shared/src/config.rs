@@ -271,8 +271,14 @@ impl Environment {
             eventbridge_endpoint: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE")?,
             lambda_endpoint: endpoint("AWS_ENDPOINT_URL_LAMBDA")?,
             ses_endpoint: endpoint("AWS_ENDPOINT_URL_SESV2")?,
-            ca_bundle: given("AWS_CA_BUNDLE").map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()?,
+            ca_bundle: self.ca_bundle()?,
         })
+    }
+
+    /// `AWS_CA_BUNDLE`: the certificates of that file, in PEM, which are to be trusted instead of Amazon's roots.
+    pub fn ca_bundle(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        let path = (self.0)("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+        path.map(|path| read_file("AWS_CA_BUNDLE", &path)).transpose()
     }
 
     fn any(&self, name: &str) -> Result<String, ConfigError> {

@@ -7,9 +7,11 @@
 
 use std::error::Error;
 
+use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 
 use crate::account::UserId;
+use crate::outbox::OutboxId;
 use crate::session::{Kind, Session, SessionRef};
 
 /// Starts logging, from level `INFO`. Called once, first thing in `main`.
@@ -262,6 +264,91 @@ impl SecurityEvent {
     }
 }
 
+/// What an operator does with the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// A user was made.
+    UserCreate,
+    /// A user was banned.
+    UserDisable,
+    /// A ban was lifted.
+    UserEnable,
+    /// A user was deleted, or is to be.
+    UserDelete,
+    /// All that is held about a user was read.
+    UserExport,
+    /// A reset of the password was mailed.
+    UserSendReset,
+    /// All sessions of a user were ended.
+    UserRevokeSessions,
+    /// A user's address was changed.
+    UserSetEmail,
+    /// A user's roles were changed.
+    UserRoles,
+    /// All users were read.
+    UserList,
+    /// New keys were asked for.
+    KeysRotate,
+    /// A key was ended.
+    KeysRevoke,
+    /// An address was taken off the list of those that are not mailed.
+    MailUnblock,
+}
+
+impl Act {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::UserCreate => "user_create",
+            Self::UserDisable => "user_disable",
+            Self::UserEnable => "user_enable",
+            Self::UserDelete => "user_delete",
+            Self::UserExport => "user_export",
+            Self::UserSendReset => "user_send_reset",
+            Self::UserRevokeSessions => "user_revoke_sessions",
+            Self::UserSetEmail => "user_set_email",
+            Self::UserRoles => "user_roles",
+            Self::UserList => "user_list",
+            Self::KeysRotate => "keys_rotate",
+            Self::KeysRevoke => "keys_revoke",
+            Self::MailUnblock => "mail_unblock",
+        }
+    }
+}
+
+/// What an operator did: a security event too, which waits in the outbox with what it tells of, as a command line has no log
+/// group. The function `outbox` writes its line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorAct {
+    /// The operator's ARN, as STS tells it; `local` on a machine of one's own.
+    pub operator: String,
+    /// What was done.
+    pub act: Act,
+    /// To whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// To which key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl OperatorAct {
+    /// Its name in the log.
+    const NAME: &str = "operator_acted";
+
+    /// Writes its line, under the id by which a repeated one is known.
+    pub fn log(&self, id: OutboxId) {
+        tracing::info!(
+            security_event = Self::NAME,
+            user_id = self.user_id.map(tracing::field::display),
+            operator = self.operator,
+            act = self.act.as_str(),
+            key = self.key,
+            id = %id,
+        );
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::Write;
@@ -426,6 +513,44 @@ pub(crate) mod tests {
         ] {
             assert_eq!(line(event), expected);
             assert!(documented.contains(&format!("`{}`", event.name())), "{} is not in docs/events.md", event.name());
+        }
+    }
+
+    #[test]
+    fn an_operator_s_act_is_such_a_line_too() {
+        let (user_id, id) = (UserId::from_bytes([1; 16]), OutboxId::from_bytes([3; 16]));
+        let operator = "arn:aws:sts::123456789012:assumed-role/Support/kim".to_owned();
+        let act = OperatorAct { operator, act: Act::UserDisable, user_id: Some(user_id), key: None };
+        assert_eq!(
+            written(|| act.log(id)),
+            json!({"level": "INFO", "security_event": "operator_acted", "user_id": user_id.to_string(),
+                "operator": act.operator, "act": "user_disable", "id": id.to_string()})
+        );
+        let act = OperatorAct { act: Act::KeysRevoke, user_id: None, key: Some("AQEB".to_owned()), ..act };
+        assert_eq!(
+            written(|| act.log(id)),
+            json!({"level": "INFO", "security_event": "operator_acted", "operator": act.operator, "act": "keys_revoke",
+                "key": "AQEB", "id": id.to_string()})
+        );
+        let documented = include_str!("../../docs/events.md");
+        assert!(documented.contains(&format!("`{}`", OperatorAct::NAME)));
+        for act in [
+            Act::UserCreate,
+            Act::UserDisable,
+            Act::UserEnable,
+            Act::UserDelete,
+            Act::UserExport,
+            Act::UserSendReset,
+            Act::UserRevokeSessions,
+            Act::UserSetEmail,
+            Act::UserRoles,
+            Act::UserList,
+            Act::KeysRotate,
+            Act::KeysRevoke,
+            Act::MailUnblock,
+        ] {
+            assert!(documented.contains(&format!("`{}`", act.as_str())), "{} is not in docs/events.md", act.as_str());
+            assert_eq!(serde_json::to_value(act).expect("JSON"), act.as_str());
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It takes the stream's records of new items of the outbox, and `sweep`'s list of items, which has the same form. Each item
 //! is taken up by a conditional write, for 60 s, so that two instances with the same record do it once. Then, in this order:
-//! what remains of a deleted account goes; the mail is sent; the event is published; the item is deleted.
+//! what an operator did is logged; what remains of a deleted account goes; the mail is sent; the event is published; the item is
+//! deleted.
 //!
 //! - An account that waits to be deleted until its undos have lapsed is deleted now, and one that was taken back meanwhile
 //!   is left alone: then the item says nothing more, also if another request has had the account deleted since.
@@ -222,6 +223,9 @@ async fn perform(
     is_mailed: &mut bool,
     now: Timestamp,
 ) -> Result<Progress, DeliveryError> {
+    if let Some(act) = &leased.item.content.act {
+        act.log(leased.item.reference.id);
+    }
     if let Some(deletion) = leased.item.content.deletion.clone() {
         match delete_account(deps, leased, &deletion, now).await? {
             Progress::Done => deps.store.delete_sessions_of(deletion.user_id).await?,

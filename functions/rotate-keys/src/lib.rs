@@ -9,6 +9,9 @@
 //! `{"fill": true}` is what a function asks for that finds no key to sign with: the very first ones are made so. Nothing
 //! else writes keys.
 //!
+//! `{"revoke": "<kid>"}` ends a signing key at once, `{"revoke": "mac/2"}` another one by its ring and slot: what it made is void
+//! within five minutes. Where none is left to sign with, another is made, which signs at once.
+//!
 //! Success: `{created, deleted}`, counts of keys. It never reads a secret.
 
 use std::sync::Arc;
@@ -50,6 +53,7 @@ pub struct RotateResponse {
 pub async fn rotate(deps: Arc<Deps>, request: RotateRequest) -> Result<RotateResponse, KeyError> {
     let now = deps.clock.now();
     let rotated = match request {
+        RotateRequest { revoke: Some(name), .. } => deps.keys.revoke(&name, &deps.schedule, now).await,
         RotateRequest { fill: true, .. } => deps.keys.fill(&deps.schedule, now).await,
         RotateRequest { at_once, .. } => deps.keys.rotate(&deps.schedule, at_once, now).await,
     };

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod admin;
 mod deletion;
 mod email;
 mod export;

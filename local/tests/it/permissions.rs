@@ -684,6 +684,10 @@ async fn keys(iam: &Arc<Iam>) {
         stack.clock.advance(2 * 86_400);
     }
     assert!(done.0 >= 4 && done.1 >= 4, "{done:?}");
+    let set = stack.client().get("/.well-known/jwks.json").send().await.expect(200).json();
+    for key in [set["keys"][0]["kid"].clone(), json!("outbox/1")] {
+        stack.local.functions().invoke("rotate-keys", json!({"revoke": key})).await.expect("an answer");
+    }
 }
 
 /// Changes of address, and their undos.

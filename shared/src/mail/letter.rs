@@ -91,6 +91,21 @@ pub enum Letter {
         /// The account's name.
         username: String,
     },
+    /// An operator made an account: a link to choose a password.
+    AccountCreated {
+        /// The account's name.
+        username: String,
+    },
+    /// To the address before: an operator gave the account another one, and took it back from whoever reads here.
+    EmailReplaced {
+        /// The account's name.
+        username: String,
+    },
+    /// An operator deleted the account.
+    AccountRemoved {
+        /// The account's name.
+        username: String,
+    },
 }
 
 /// What all mails of a deployment have in common.
@@ -319,7 +334,10 @@ impl Letter {
             | Self::UsernameChanged { username, .. }
             | Self::NewDevice { username }
             | Self::SessionReused { username }
-            | Self::AccountDeleted { username } => Some(username),
+            | Self::AccountDeleted { username }
+            | Self::AccountCreated { username }
+            | Self::EmailReplaced { username }
+            | Self::AccountRemoved { username } => Some(username),
         }
     }
 
@@ -493,6 +511,40 @@ impl Letter {
                             are free again.",
                 ],
             },
+            Self::AccountCreated { .. } => Parts {
+                subject: format!("Your account with {service}"),
+                opening: "We made an account for you with this address. It has no password yet.",
+                code: "",
+                link: Some(link(
+                    "",
+                    "To choose one, open this page within {hours} hours:",
+                    "Choose a password",
+                    Target::Page("/password/reset"),
+                )),
+                closing: &[
+                    "The page asks for the password; nothing happens until you send it.",
+                    "If the link has ended, say where you sign in that you forgot your password. If you expected no account, \
+                     ignore this mail.",
+                ],
+            },
+            Self::EmailReplaced { .. } => Parts {
+                subject: format!("Your account with {service} has another address"),
+                opening: "We gave the account another address, ended all its sessions and voided its password. Nothing that \
+                          was mailed to this address opens it any more.",
+                code: "",
+                link: None,
+                closing: &["If you did not ask us for it and the account is yours, write to us."],
+            },
+            Self::AccountRemoved { .. } => Parts {
+                subject: format!("Your account with {service} was deleted"),
+                opening: "We deleted your account, with all that was kept of it.",
+                code: "",
+                link: None,
+                closing: &[
+                    "If you did not ask us for it, write to us. It cannot be brought back; its name and address are \
+                            free again.",
+                ],
+            },
         }
     }
 
@@ -664,6 +716,40 @@ impl Letter {
                             다시 사용할 수 있습니다.",
                 ],
             },
+            Self::AccountCreated { .. } => Parts {
+                subject: format!("{service} 계정이 만들어졌습니다"),
+                opening: "이 주소로 회원님의 계정을 만들었습니다. 아직 비밀번호가 없습니다.",
+                code: "",
+                link: Some(link(
+                    "",
+                    "비밀번호를 정하려면 {hours}시간 안에 이 페이지를 여세요:",
+                    "비밀번호 정하기",
+                    Target::Page("/password/reset"),
+                )),
+                closing: &[
+                    "페이지에서 비밀번호를 입력합니다. 보내기 전에는 아무 일도 일어나지 않습니다.",
+                    "링크가 만료되었다면 로그인 화면에서 비밀번호를 잊었다고 알리세요. 계정을 기다린 적이 없다면 이 메일을 \
+                     무시하세요.",
+                ],
+            },
+            Self::EmailReplaced { .. } => Parts {
+                subject: format!("{service} 계정의 주소가 바뀌었습니다"),
+                opening: "저희가 계정의 주소를 바꾸고, 모든 세션을 종료하고, 비밀번호를 무효로 했습니다. 이 주소로 보낸 어떤 메일로도 \
+                          더는 계정에 들어갈 수 없습니다.",
+                code: "",
+                link: None,
+                closing: &["저희에게 요청한 적이 없고 계정이 회원님의 것이라면 저희에게 연락하세요."],
+            },
+            Self::AccountRemoved { .. } => Parts {
+                subject: format!("{service} 계정이 삭제되었습니다"),
+                opening: "저희가 회원님의 계정과 보관하던 모든 정보를 삭제했습니다.",
+                code: "",
+                link: None,
+                closing: &[
+                    "저희에게 요청한 적이 없다면 저희에게 연락하세요. 계정은 되돌릴 수 없으며, 이름과 주소는 다시 사용할 수 \
+                     있습니다.",
+                ],
+            },
         }
     }
 }
@@ -691,7 +777,7 @@ mod tests {
     const LOCALES: [Locale; 2] = [Locale::En, Locale::Ko];
 
     /// One of each.
-    fn letters(username: &str) -> [Letter; 15] {
+    fn letters(username: &str) -> [Letter; 18] {
         let username = || username.to_owned();
         let new_email = || "new@evil.example".to_owned();
         [
@@ -710,6 +796,9 @@ mod tests {
             Letter::NewDevice { username: username() },
             Letter::SessionReused { username: username() },
             Letter::AccountDeleted { username: username() },
+            Letter::AccountCreated { username: username() },
+            Letter::EmailReplaced { username: username() },
+            Letter::AccountRemoved { username: username() },
         ]
     }
 
@@ -728,7 +817,7 @@ mod tests {
     fn page(letter: &Letter) -> Option<&'static str> {
         match letter {
             Letter::Verification { .. } => Some("/verify"),
-            Letter::PasswordReset { .. } => Some("/password/reset"),
+            Letter::PasswordReset { .. } | Letter::AccountCreated { .. } => Some("/password/reset"),
             Letter::EmailChange { .. } => Some("/email/confirm"),
             Letter::EmailChanged { .. } => Some("/email/undo"),
             _ => None,
@@ -741,7 +830,8 @@ mod tests {
         for locale in LOCALES {
             for letter in letters("ann") {
                 let Some(path) = page(&letter) else { continue };
-                let has_code = path != "/email/undo";
+                // Nobody waits for it on a device.
+                let has_code = !matches!(letter, Letter::EmailChanged { .. } | Letter::AccountCreated { .. });
                 let mail = render(letter, locale, Some(&secrets));
                 let link = format!("https://api.example.test{path}?token=AbC_-9");
                 assert!(mail.text.lines().any(|line| line == link), "{}", mail.text);

@@ -18,6 +18,7 @@ use crate::mail::Letter;
 use crate::random;
 use crate::session::Session;
 use crate::store::partition_of;
+use crate::telemetry::OperatorAct;
 use crate::token::{Mac, SealError, Sealed, SealingKey};
 
 /// Partitions of an hour: no partition has to take more than a share of all writes (DynamoDB takes 1,000 a second in one).
@@ -90,6 +91,9 @@ pub struct Content {
     /// What remains of a deleted account is to be deleted, before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
+    /// What an operator did is to be logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<OperatorAct>,
     /// A mail is to be sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<QueuedMail>,
@@ -183,6 +187,11 @@ impl OutboxItem {
     /// An item that publishes an event.
     pub fn event(event_type: EventType, user_id: UserId, now: Timestamp) -> Self {
         Self::new(Content::default(), now).with_event(event_type, user_id)
+    }
+
+    /// An item that logs what an operator did. It does nothing else, so that nothing else can have it logged again.
+    pub fn act(act: OperatorAct, now: Timestamp) -> Self {
+        Self::new(Content { act: Some(act), ..Content::default() }, now)
     }
 
     /// The notice to a user that a session was ended because a credential was used twice, and its event. The device is the

@@ -109,19 +109,45 @@ impl Store {
         let (old, new) = (Key::email(&user.email), Key::email(&change.new_email));
         if old != new {
             writes.push(self.claim(&new, user.id, now)?);
-            let kept = Item::new(&old)
-                .with_text("reserved_for", user.id.to_string())
-                .with_time("reserved_until", until)
-                .with_time("ttl", until);
-            let put = Put::builder()
-                .table_name(&self.table)
-                .set_item(Some(kept.into_attributes()))
-                .condition_expression("user_id = :owner")
-                .expression_attribute_values(":owner", string(user.id.to_string()))
-                .build()?;
-            writes.push(TransactWriteItem::builder().put(put).build());
+            writes.push(self.keep_for(&old, user.id, until)?);
         }
         Ok(outcome(self.transact(writes, outbox).await?))
+    }
+
+    /// Gives a user, who is as `before` says, the address that `after` says, and with it epoch, status and undos, on an
+    /// operator's word: in one transaction with the undo that the address before is mailed, or a reset that leads back in, and
+    /// what is to be told. Without an undo the address before is anyone's; of undos that `after` no longer lists nothing is
+    /// left.
+    pub async fn set_email(
+        &self,
+        before: &User,
+        after: &User,
+        undo: Option<&UndoLink>,
+        reset: Option<&PasswordReset>,
+        outbox: &[OutboxItem],
+        now: Timestamp,
+    ) -> Result<EmailChanged, StoreError> {
+        let mut writes = vec![update_write(self.email_update(before, after))?];
+        if let Some(undo) = undo {
+            writes.push(self.put_write(undo_to_item(undo))?);
+        }
+        if let Some(reset) = reset {
+            writes.push(self.put_write(resets::to_item(reset))?);
+        }
+        let (old, new) = (Key::email(&before.email), Key::email(&after.email));
+        if old != new {
+            writes.push(self.claim(&new, before.id, now)?);
+            writes.push(match undo {
+                Some(undo) => self.keep_for(&old, before.id, undo.proof.expires_at)?,
+                None => self.delete_of_owner(&old, before.id)?,
+            });
+        }
+        writes.extend(self.void_undos(before, after, None, [old, new], now)?);
+        Ok(match self.transact(writes, outbox).await? {
+            None => EmailChanged::Done,
+            Some(0) => EmailChanged::Stale,
+            Some(_) => EmailChanged::Taken,
+        })
     }
 
     /// The undo of an id, also one that was used.
@@ -164,15 +190,31 @@ impl Store {
             writes.push(self.put_write(resets::to_item(reset))?);
         }
         let (current, restored) = (Key::email(&before.email), Key::email(&after.email));
-        let delete = |key: &Key| Delete::builder().table_name(&self.table).set_key(Some(key.to_attributes()));
         if current != restored {
             writes.push(self.delete_of_owner(&current, before.id)?);
             writes.push(self.claim(&restored, before.id, now)?);
         }
         let used = UndoId::from_bytes(*undo.proof.id.as_bytes());
+        writes.extend(self.void_undos(before, after, Some(used), [current, restored], now)?);
+        Ok(outcome(self.transact(writes, outbox).await?))
+    }
+
+    /// The writes that leave nothing of the undos that `before` lists and `after` does not, but of the `used` one: their links
+    /// go, and the addresses that were kept for them, unless an undo that stays or the transaction itself (`touched`) needs
+    /// those.
+    fn void_undos(
+        &self,
+        before: &User,
+        after: &User,
+        used: Option<UndoId>,
+        touched: [Key; 2],
+        now: Timestamp,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let mut writes = Vec::new();
+        let delete = |key: &Key| Delete::builder().table_name(&self.table).set_key(Some(key.to_attributes()));
         let mut kept: Vec<Key> = after.undos.iter().map(|earlier| Key::email(&earlier.email)).collect();
-        kept.extend([current, restored]);
-        for later in before.undos.iter().filter(|other| other.id != used && !after.undos.contains(other)) {
+        kept.extend(touched);
+        for later in before.undos.iter().filter(|other| Some(other.id) != used && !after.undos.contains(other)) {
             let link = Key::proof(Purpose::Undo, ProofId::from_bytes(*later.id.as_bytes()));
             writes.push(delete_write(delete(&link).build()?));
             let address = Key::email(&later.email);
@@ -185,7 +227,22 @@ impl Store {
                 kept.push(address);
             }
         }
-        Ok(outcome(self.transact(writes, outbox).await?))
+        Ok(writes)
+    }
+
+    /// Keeps an address that was a user's for the same user, until an undo lapses: it finds nobody meanwhile.
+    fn keep_for(&self, key: &Key, owner: UserId, until: Timestamp) -> Result<TransactWriteItem, StoreError> {
+        let kept = Item::new(key)
+            .with_text("reserved_for", owner.to_string())
+            .with_time("reserved_until", until)
+            .with_time("ttl", until);
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(kept.into_attributes()))
+            .condition_expression("user_id = :owner")
+            .expression_attribute_values(":owner", string(owner.to_string()))
+            .build()?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// The update of a user's own item, which is as `before` says: address, undos, epoch and status. A higher epoch takes the

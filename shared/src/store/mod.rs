@@ -1,7 +1,7 @@
 //! The only module that knows DynamoDB.
 //!
-//! One method per access pattern, each one atomic call (or one transaction), named as a domain verb. No index, no
-//! scan. Reads are strong wherever a decision follows. TTL deletion lags by days, so every read and condition checks
+//! One method per access pattern, each one atomic call (or one transaction), named as a domain verb. No index, and no
+//! scan but an operator's. Reads are strong wherever a decision follows. TTL deletion lags by days, so every read and condition checks
 //! the time itself. A write that was computed from a read is conditional on what was read.
 //!
 //! Throttling and conflicts are retried by the SDK ([`crate::aws`]), unprocessed batch keys here; what still fails is
@@ -12,6 +12,7 @@ mod emails;
 mod item;
 mod keys;
 mod limits;
+mod operators;
 mod outbox;
 mod proofs;
 mod replacements;
@@ -24,6 +25,7 @@ pub use account::UserChange;
 pub use emails::EmailChanged;
 pub use keys::{KeyTimes, Rings};
 pub use limits::{ChargedGuess, LimitError, Lookup, is_within};
+pub use operators::{Page, ScanPosition, TableSize};
 pub use outbox::{Lease, Leased, Waiting};
 pub use proofs::{GiveBack, partition_of};
 pub use replacements::{Charged, PasswordChange, ReplaceError};

@@ -332,6 +332,16 @@ pub enum SecretRing {
 impl SecretRing {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Mac, Self::Device, Self::Limit, Self::Outbox];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mac => "mac",
+            Self::Device => "device",
+            Self::Limit => "limit",
+            Self::Outbox => "outbox",
+        }
+    }
 }
 
 /// What a search for a key brought.
@@ -435,7 +445,8 @@ impl KeyRing {
     /// Has the function that writes keys make those that are missing.
     async fn have_keys_made(&self) -> Result<(), KeyError> {
         let rotate_keys = self.rotate_keys.as_ref().ok_or_else(|| log_failure(KeyError::Missing))?;
-        let _: serde::de::IgnoredAny = rotate_keys.invoke(&RotateRequest { fill: true, at_once: false }).await?;
+        let _: serde::de::IgnoredAny =
+            rotate_keys.invoke(&RotateRequest { fill: true, ..RotateRequest::default() }).await?;
         Ok(())
     }
 

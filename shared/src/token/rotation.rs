@@ -4,10 +4,13 @@
 //! stays until nothing that it made can be in use any more, and then goes with its private half. `plan` decides, from
 //! the times that lie beside the keys alone; it never sees a secret.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::algorithm::SigningAlgorithm;
-use super::keys::{CLOCK_SKEW, KeyError, KeyRing, SecretRing, Slotted};
+use super::keys::{CLOCK_SKEW, KeyError, KeyRing, KeyUse, SecretRing, Slotted};
 use crate::account::UNDO_LIFETIME;
 use crate::clock::Timestamp;
 use crate::outbox::MAX_DELAY;
@@ -33,7 +36,7 @@ pub struct Schedule {
 }
 
 /// What the function that makes keys is asked for; its schedule's own event asks for nothing special.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RotateRequest {
     /// New keys now, however old the newest is.
     #[serde(default)]
@@ -41,6 +44,55 @@ pub struct RotateRequest {
     /// Only keys where there is none to sign with: what a function asks for that is the first to need one.
     #[serde(default)]
     pub fill: bool,
+    /// The end of one key, at once: what an operator asks for whose key was stolen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<KeyName>,
+}
+
+/// Names a key: a signing key by its `kid`, as in tokens' headers; any other, which nobody ever sees, by its ring and slot
+/// (`mac/2`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum KeyName {
+    /// The `kid` of a signing key.
+    Signing(String),
+    /// A secret's ring and slot.
+    Secret(SecretRing, u32),
+}
+
+/// A text names no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a key is named by the kid of a signing key, or as mac/2, device/2 or outbox/2")]
+pub struct InvalidKeyName;
+
+impl TryFrom<String> for KeyName {
+    type Error = InvalidKeyName;
+
+    fn try_from(text: String) -> Result<Self, InvalidKeyName> {
+        match text.split_once('/') {
+            None if text.is_empty() => Err(InvalidKeyName),
+            None => Ok(Self::Signing(text)),
+            Some((ring, slot)) => {
+                let ring = SecretRing::ALL.into_iter().find(|one| one.as_str() == ring).ok_or(InvalidKeyName)?;
+                Ok(Self::Secret(ring, slot.parse().map_err(|_| InvalidKeyName)?))
+            }
+        }
+    }
+}
+
+impl From<KeyName> for String {
+    fn from(name: KeyName) -> Self {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signing(kid) => formatter.write_str(kid),
+            Self::Secret(ring, slot) => write!(formatter, "{}/{slot}", ring.as_str()),
+        }
+    }
 }
 
 /// What a rotation did.
@@ -150,6 +202,34 @@ impl KeyRing {
         }
         Ok(rotated)
     }
+
+    /// Ends one key at once, both halves of a signing key, and makes another where none is left to sign with. What the key made
+    /// is void as soon as nobody knows the key any more: instances look again within [`super::keys::RELOAD_AFTER`] seconds.
+    /// Nothing is deleted where there is no such key. Run twice, it makes up for what the first run left.
+    pub async fn revoke(&self, name: &KeyName, schedule: &Schedule, now: Timestamp) -> Result<Rotated, KeyError> {
+        let deleted = match name {
+            KeyName::Signing(kid) => {
+                let keys = self.store.find_rings(&[KeyUse::Public]).await?.public;
+                if let Some(slotted) = keys.iter().find(|slotted| slotted.key.kid == *kid) {
+                    self.store.delete_signing_key(slotted.slot).await?;
+                    1
+                } else {
+                    0
+                }
+            }
+            KeyName::Secret(ring, slot) => {
+                let times = self.store.find_key_times().await?;
+                if times.secrets(*ring).iter().any(|slotted| slotted.slot == *slot) {
+                    self.store.delete_secret(*ring, *slot).await?;
+                    1
+                } else {
+                    0
+                }
+            }
+        };
+        let filled = self.fill(schedule, now).await?;
+        Ok(Rotated { deleted, ..filled })
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +263,19 @@ mod tests {
         assert_eq!(planned(&[es256(1, 0)], true, 5), create(2, 5 + PUBLISHED_AHEAD));
         // The first one is made by whoever needs it.
         assert_eq!(planned(&[], true, 5), Plan::default());
+    }
+
+    #[test]
+    fn a_key_s_name_is_read_as_it_is_written() {
+        let parse = |text: &str| KeyName::try_from(text.to_owned());
+        assert_eq!(parse("Xq3-_9"), Ok(KeyName::Signing("Xq3-_9".to_owned())));
+        assert_eq!(parse("mac/2"), Ok(KeyName::Secret(SecretRing::Mac, 2)));
+        for name in ["Xq3-_9", "mac/2", "device/0", "outbox/31"] {
+            assert_eq!(parse(name).expect(name).to_string(), name);
+        }
+        for text in ["", "mac/", "mac/x", "signing/1", "/1"] {
+            assert_eq!(parse(text), Err(InvalidKeyName), "{text}");
+        }
     }
 
     #[test]
