@@ -8,6 +8,7 @@ mod harness;
 mod deletion;
 mod email;
 mod export;
+mod import;
 mod jwks;
 mod limits;
 mod login;

@@ -9,6 +9,7 @@
 
 mod account;
 mod emails;
+mod imports;
 mod item;
 mod keys;
 mod limits;
@@ -22,6 +23,7 @@ mod users;
 
 pub use account::UserChange;
 pub use emails::EmailChanged;
+pub use imports::{ImportSalt, Imported, MAX_IMPORTED};
 pub use keys::{KeyTimes, Rings};
 pub use limits::{ChargedGuess, LimitError, Lookup, is_within};
 pub use outbox::{Lease, Leased, Waiting};
