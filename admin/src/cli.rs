@@ -1,7 +1,7 @@
 //! The commands, their arguments, and what they print.
 //!
 //! Exit codes: 0 done, or so already; 1 something failed, and may be repeated; 2 the command cannot be carried out; 3 not found;
-//! 4 refused as things are; 5 not confirmed; 6 `doctor` found a problem. A reader who goes away (`| head`) ends the output and
+//! 4 refused as things are; 5 not confirmed; 6 `doctor` found a problem, or `import` refused rows. A reader who goes away (`| head`) ends the output and
 //! changes nothing else: an act is done before anything is printed.
 
 use std::ffi::OsString;
@@ -11,20 +11,25 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use import::ImportError;
+use import::cli::CliError;
 use serde_json::json;
 use shared::account::{CandidatePassword, EmailAddress, Role, Roles, Status, User, Username};
 use shared::clock::Clock;
 use shared::config::Tables;
 use shared::locale::Locale;
-use shared::store::{Page, TableSize};
+use shared::store::{AccountPage, Page, TableSize};
 use shared::telemetry::Act;
 use shared::token::rotation::KeyName;
 
 use crate::doctor::{self, Verdict};
 use crate::keys::{self, KeyView, Rotation};
+use crate::limits::Counted;
 pub use crate::output::Console;
 use crate::users::{Changed, Deleted, Details, NewUser, Who};
-use crate::views::{AddressJson, ChangedJson, DeletedJson, DetailsJson, KeyJson, RotationJson, UserJson, living};
+use crate::views::{
+    AddressJson, ChangedJson, CountJson, DeletedJson, DetailsJson, KeyJson, RotationJson, UserJson, living,
+};
 use crate::{AdminError, Deployment, connect};
 
 const EXAMPLES: &str = "\
@@ -40,7 +45,7 @@ Examples:
 WHO is a name, an address, or id: and a user's identifier (id:AQEBAQEBAQEBAQEBAQEBAQ).
 
 Exit codes: 0 done, or so already; 1 something failed, and may be repeated; 2 the command cannot be carried out; 3 not found;
-4 refused as things are; 5 not confirmed; 6 doctor found a problem. With --json, errors are one line of JSON on standard error.
+4 refused as things are; 5 not confirmed; 6 doctor found a problem, or import refused rows. With --json, errors are one line of JSON on standard error.
 Each act is a security event with your ARN: docs/operations.md.";
 
 /// What operators do to a Latchkey deployment: users, keys, mail, and what it lacks.
@@ -86,6 +91,7 @@ struct Target {
     profile: Option<String>,
 }
 
+#[expect(clippy::doc_markdown, reason = "it is what a terminal shows")]
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Users.
@@ -97,6 +103,16 @@ enum Command {
     /// Addresses that are not mailed.
     #[command(subcommand)]
     Mail(MailCommand),
+    /// What is counted of guesses, mails and sources.
+    #[command(subcommand)]
+    Limits(LimitsCommand),
+    Import(import::cli::Arguments),
+    /// Prints all users as JSON lines, with the hashes of their passwords: what import --from latchkey reads.
+    ///
+    /// It reads the whole table, and says first what that costs. Whoever has the file can try passwords against it.
+    ///
+    /// admin --stack latchkey --yes export-users > users.jsonl
+    ExportUsers,
     /// Looks at a deployment from inside and outside, and says what it lacks.
     ///
     /// Parameters, AppUrl and API on one site, keys present and due, the outbox and the queue of failed events empty, SES out of
@@ -111,6 +127,7 @@ enum Command {
     },
 }
 
+#[expect(clippy::doc_markdown, reason = "it is what a terminal shows")]
 #[derive(Debug, Subcommand)]
 enum UserCommand {
     /// Says who is meant, in one line.
@@ -229,6 +246,20 @@ enum KeysCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum LimitsCommand {
+    /// Shows what is counted of somebody now; of nothing, nothing.
+    Show {
+        /// A name, an address, id:…, or an IP address.
+        who: Counted,
+    },
+    /// Has it forgotten: whoever was held up may go on at once, and so may whoever guesses.
+    Clear {
+        /// A name, an address, id:…, or an IP address.
+        who: Counted,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum MailCommand {
     /// Lets mails go to an address again that sent mail back or complained.
     Unblock {
@@ -252,7 +283,7 @@ fn key_name(text: &str) -> Result<KeyName, String> {
 /// What became of a command.
 enum Outcome {
     Done,
-    /// `doctor` found a problem.
+    /// `doctor` found a problem, or `import` refused rows.
     Problem,
 }
 
@@ -325,6 +356,10 @@ async fn execute(arguments: Arguments, console: &mut Console<'_>, clock: Clock) 
         Command::User(command) => session.user(command).await,
         Command::Keys(command) => session.keys(command).await,
         Command::Mail(MailCommand::Unblock { address }) => session.unblock(&address).await,
+        Command::Limits(LimitsCommand::Show { who }) => session.limits(&who).await,
+        Command::Limits(LimitsCommand::Clear { who }) => session.clear_limits(&who).await,
+        Command::Import(arguments) => session.import(arguments).await,
+        Command::ExportUsers => session.export_users().await,
         Command::Doctor => session.doctor().await,
         Command::Completions { .. } => Ok(Outcome::Done),
     }
@@ -608,6 +643,79 @@ impl Run<'_, '_> {
         } else {
             let what = if changed { "is mailed again" } else { "was not blocked" };
             printed(self.console.line(&format!("{} {what}", email.as_str())))?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn limits(&mut self, who: &Counted) -> Result<Outcome, Ended> {
+        let counts = self.deployment.find_counts(who).await?;
+        if self.json {
+            printed(self.console.json(&counts.iter().map(CountJson::new).collect::<Vec<_>>()))?;
+        } else if counts.is_empty() {
+            printed(self.console.line("nothing is counted"))?;
+        } else {
+            let rows = counts.into_iter().map(|count| {
+                let next = count.open_at.map_or_else(|| "-".to_owned(), |open_at| open_at.to_string());
+                [count.scope.to_owned(), count.of, count.count.to_string(), next, count.until.to_string()]
+            });
+            printed(self.console.table(["limit", "of", "count", "next guess at", "forgotten at"], rows))?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn clear_limits(&mut self, who: &Counted) -> Result<Outcome, Ended> {
+        self.deployment.clear_counts(who).await?;
+        if self.json {
+            printed(self.console.json(&json!({"cleared": true})))?;
+        } else {
+            printed(self.console.line("nothing is counted any more"))?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn import(&mut self, arguments: import::cli::Arguments) -> Result<Outcome, Ended> {
+        if !arguments.is_dry_run() {
+            self.deployment.store.put_outbox(&self.deployment.act(Act::UsersImport, None)).await?;
+        }
+        let Deployment { store, clock, .. } = &self.deployment;
+        let outcome = import::cli::run(arguments, store, clock, &mut self.console.out, self.json).await;
+        match outcome {
+            Ok(report) if report.refused == 0 => Ok(Outcome::Done),
+            Ok(_) => Ok(Outcome::Problem),
+            Err(CliError::Import(ImportError::Output(error))) => Err(Ended::Output(error)),
+            Err(error @ CliError::File { .. }) => Err(AdminError::Usage(error.to_string()).into()),
+            Err(error) => Err(AdminError::failed(&error).into()),
+        }
+    }
+
+    async fn export_users(&mut self) -> Result<Outcome, Ended> {
+        if self.deployment.aws.is_some() {
+            let size = self.deployment.store.find_size().await?;
+            self.console.confirm(self.yes, &cost_of(size))?;
+        }
+        self.deployment.store.put_outbox(&self.deployment.act(Act::UsersExport, None)).await?;
+        let (mut count, mut deleting, mut unreadable, mut from) = (0, 0, 0, None);
+        loop {
+            let AccountPage { accounts, unreadable: bad, next } = self.deployment.store.scan_accounts(from).await?;
+            unreadable += bad;
+            for (user, hash) in accounts {
+                match import::line_of(&user, &hash) {
+                    Some(line) => printed(self.console.json_line(&line))?,
+                    None => {
+                        deleting += 1;
+                        continue;
+                    }
+                }
+                count += 1;
+            }
+            from = next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let _ = self.console.say(&format!("{count} users; {deleting} that are being deleted are left out"));
+        if unreadable > 0 {
+            return Err(AdminError::Failed(format!("{unreadable} users cannot be read")).into());
         }
         Ok(Outcome::Done)
     }

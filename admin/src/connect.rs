@@ -23,6 +23,7 @@ const ENDPOINT_FILE: &str = "endpoint.json";
 const LOCAL_TABLES: [&str; 2] = ["UsersTable", "KeysTable"];
 const LOCAL_ROTATE_KEYS: &str = "RotateKeysFunction";
 
+#[expect(clippy::struct_field_names, reason = "as the file has them")]
 #[derive(Deserialize)]
 struct Endpoint {
     endpoint: String,

@@ -232,7 +232,9 @@ impl Deployment {
                 Some(_) if user.status == Status::Deleting => {
                     return Ok(Some(Deleted { user, waits_until, changed: false }));
                 }
-                Some(lapses_at) => self.store.mark_deleting(&user, &failures, &[rest.not_before(lapses_at), act]).await?,
+                Some(lapses_at) => {
+                    self.store.mark_deleting(&user, &failures, &[rest.not_before(lapses_at), act]).await?
+                }
             };
             Ok(is_done.then_some(Deleted { user, waits_until, changed: true }))
         })

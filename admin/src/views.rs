@@ -6,6 +6,7 @@ use shared::clock::Timestamp;
 use shared::session::Session;
 
 use crate::keys::KeyView;
+use crate::limits::Count;
 use crate::users::{Deleted, Details};
 
 /// A user.
@@ -45,6 +46,28 @@ pub(crate) struct DetailsJson {
     sessions: Vec<SessionJson>,
     /// Why and until when the address is not mailed.
     undeliverable: Option<MarkJson>,
+}
+
+/// What one rule has counted of one subject.
+#[derive(Serialize)]
+pub(crate) struct CountJson<'a> {
+    limit: &'static str,
+    of: &'a str,
+    count: u32,
+    next_guess_at: Option<String>,
+    forgotten_at: String,
+}
+
+impl<'a> CountJson<'a> {
+    pub(crate) fn new(count: &'a Count) -> Self {
+        Self {
+            limit: count.scope,
+            of: &count.of,
+            count: count.count,
+            next_guess_at: count.open_at.map(|at| at.to_string()),
+            forgotten_at: count.until.to_string(),
+        }
+    }
 }
 
 /// A change of address that may be taken back.

@@ -292,6 +292,12 @@ pub enum Act {
     KeysRotate,
     /// A key was ended.
     KeysRevoke,
+    /// What limits had counted of somebody was forgotten.
+    LimitsClear,
+    /// All users were read, with their hashes.
+    UsersExport,
+    /// Users were brought from elsewhere.
+    UsersImport,
     /// An address was taken off the list of those that are not mailed.
     MailUnblock,
 }
@@ -311,6 +317,9 @@ impl Act {
             Self::UserList => "user_list",
             Self::KeysRotate => "keys_rotate",
             Self::KeysRevoke => "keys_revoke",
+            Self::LimitsClear => "limits_clear",
+            Self::UsersExport => "users_export",
+            Self::UsersImport => "users_import",
             Self::MailUnblock => "mail_unblock",
         }
     }

@@ -9,6 +9,7 @@ mod admin;
 mod deletion;
 mod email;
 mod export;
+mod import;
 mod jwks;
 mod limits;
 mod login;

@@ -45,7 +45,11 @@ pub struct CandidatePassword(String);
 
 /// A password to hash or compare: NFKC, 1 to 128 characters. Wiped when dropped, never shown.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Password(String);
+pub struct Password {
+    normal: String,
+    /// As it was typed, where NFKC changes it: other systems hash that.
+    typed: Option<String>,
+}
 
 impl CandidatePassword {
     /// Takes a text, from a form for instance.
@@ -57,7 +61,7 @@ impl CandidatePassword {
     /// `None` when no stored password can equal it.
     pub fn to_compare(&self) -> Option<Password> {
         let normal = self.normalised()?;
-        (!normal.0.is_empty()).then_some(normal)
+        (!normal.normal.is_empty()).then_some(normal)
     }
 
     /// The password to store for a new account of the service of that name.
@@ -84,7 +88,7 @@ impl CandidatePassword {
 
     fn strong_for_anyone(&self, minimum: usize, service_name: &str) -> Result<Password, WeakPassword> {
         let password = self.normalised().ok_or(WeakPassword::TooLong)?;
-        if password.0.chars().count() < minimum {
+        if password.normal.chars().count() < minimum {
             return Err(WeakPassword::TooShort { minimum });
         }
         if password.is_common() || password.is_made_of(own_words(service_name)) {
@@ -106,15 +110,21 @@ impl CandidatePassword {
         // Sized so that no growing leaves a copy of the password behind.
         let mut normal = String::with_capacity(self.0.len() * 18);
         normal.extend(self.0.nfkc());
-        let password = Password(normal);
-        (password.0.chars().count() <= MAX_LENGTH).then_some(password)
+        let typed = (normal != self.0).then(|| self.0.clone());
+        let password = Password { normal, typed };
+        (password.normal.chars().count() <= MAX_LENGTH).then_some(password)
     }
 }
 
 impl Password {
     /// The bytes to hash.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.normal.as_bytes()
+    }
+
+    /// The bytes that were typed, for hashes of systems that hash those.
+    pub(crate) fn as_typed(&self) -> &[u8] {
+        self.typed.as_ref().unwrap_or(&self.normal).as_bytes()
     }
 
     /// The passwords to try against a stored hash, of which the password is not known any more, for a name that comes
@@ -123,14 +133,14 @@ impl Password {
         let name = username.as_str();
         let lower = name.to_lowercase();
         let other = (lower != name).then_some(lower);
-        std::iter::once(name.to_owned()).chain(other).map(Self)
+        std::iter::once(name.to_owned()).chain(other).map(|normal| Self { normal, typed: None })
     }
 
     /// Whether it is one that everybody tries: of the list, a repetition or a run (`12345678901`), a season or month
     /// with its year, or a plain variation of such a one: other case, signs for letters, a few digits or signs around,
     /// all of that again and again.
     fn is_common(&self) -> bool {
-        let folded = Zeroizing::new(caseless::default_case_fold_str(&self.0));
+        let folded = Zeroizing::new(caseless::default_case_fold_str(&self.normal));
         let known = |text: &str| is_common(text.as_bytes()) || CALENDAR.contains(&text);
         is_run(&folded)
             || known(&folded)
@@ -145,7 +155,7 @@ impl Password {
         let mut words: Vec<String> = words.into_iter().collect();
         let reversed: Vec<String> = words.iter().map(|word| word.chars().rev().collect()).collect();
         words.extend(reversed);
-        let folded = Zeroizing::new(caseless::default_case_fold_str(&self.0));
+        let folded = Zeroizing::new(caseless::default_case_fold_str(&self.normal));
         let digits = folded.chars().filter(|c| c.is_numeric()).count();
         let letters = (digits <= MAX_AROUND).then(|| Zeroizing::new(letters(&folded)));
         letters.is_some_and(|letters| is_tiled(&letters, &words))
@@ -333,7 +343,8 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A PHC string: algorithm, parameters, salt and hash of a password. Not shown by `Debug`.
+/// A PHC string: algorithm, parameters, salt and hash of a password; or a hash as an import brought it
+/// ([`ImportedHash`](crate::password_hasher::ImportedHash)). Not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
@@ -341,6 +352,11 @@ impl PasswordHash {
     /// Takes a PHC string that [`PasswordHasher`](crate::password_hasher::PasswordHasher) made or the database held.
     pub(crate) const fn from_phc(text: String) -> Self {
         Self(text)
+    }
+
+    /// The hash as it is stored, for an export from which it is imported again.
+    pub fn expose(&self) -> &str {
+        &self.0
     }
 
     /// The PHC string.
@@ -503,7 +519,7 @@ mod tests {
         {
             assert_eq!(CandidatePassword::new(text.to_owned()).is_made_of(&name), expected, "{text}");
         }
-        let guesses: Vec<_> = Password::guesses_from(&name).map(|guess| guess.0.clone()).collect();
+        let guesses: Vec<_> = Password::guesses_from(&name).map(|guess| guess.normal.clone()).collect();
         assert_eq!(guesses, ["Marie.Curie", "marie.curie"]);
     }
 

@@ -52,9 +52,10 @@ pub struct Undo {
 
 /// Whether a user may have sessions: with [`Status::Enabled`] alone. With any other no sign-in succeeds, which does not say
 /// why, and no session lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Status {
     /// As everyone.
+    #[default]
     Enabled,
     /// Only a reset of the password leads out: after an undo, or for whoever was imported without a password.
     ResetRequired,

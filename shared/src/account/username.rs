@@ -1,9 +1,10 @@
 //! User names.
 //!
 //! A name is unique by a key that is the same for names that differ in case, or look alike in lower case (UTS 39 §4);
-//! also for `I`, `l` and `1`, and for `O` and `0`, which only capitals bring together. So `mail` and `mall` are one name.
-//! Not kept apart are names that look alike in other capitals alone: the Cyrillic `ВАРА` beside the Latin `BAPA`. A key
-//! for both cases at once would take one letter for the other in every alphabet. Apps may show names in lower case.
+//! also for `I`, `l` and `1`, and for `O` and `0`, which only capitals bring together. So `mail` and `mall` are one
+//! name. Not kept apart are names that look alike in other capitals alone: the Cyrillic `ВАРА` beside the Latin `BAPA`.
+//! A key for both cases at once would take one letter for the other in every alphabet. Apps may show names in lower
+//! case.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::{GeneralSecurityProfile, MixedScript};
 
-use crate::text;
+use crate::{random, text};
 
 /// The text cannot be a user name.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct InvalidUsername;
 /// identifiers may have (UTS 39 §3.1: nothing invisible, nothing obsolete), with single `_`, `.` and `-` between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username(String);
+
+/// Letters and digits that look like no other, in lower case.
+const UNLIKE: &[u8; UNLIKE_COUNT as usize] = b"abcdefghjkmnpqrstuvwxyz23456789";
+const UNLIKE_COUNT: u32 = 31;
 
 /// More marks than this on one letter are no writing (UTS 39 §5.4).
 const MAX_MARKS: usize = 4;
@@ -42,6 +47,16 @@ impl Username {
         } else {
             Err(InvalidUsername)
         }
+    }
+
+    /// A name for somebody who has none: `user-` and 12 characters, of which no two look alike.
+    pub fn random() -> Self {
+        let character = || char::from(UNLIKE[random::below(UNLIKE_COUNT) as usize]);
+        Self(
+            std::iter::repeat_with(character)
+                .take(12)
+                .fold("user-".to_owned(), |name, c| name + c.encode_utf8(&mut [0; 4])),
+        )
     }
 
     /// The name as it is shown.
@@ -163,6 +178,14 @@ mod tests {
         }
         assert_eq!(parse("ＡＮＮ").as_str(), "ANN");
         assert_eq!(parse("jose\u{301}").as_str(), "jos\u{e9}");
+    }
+
+    #[test]
+    fn a_random_name_is_a_name_and_another_each_time() {
+        let name = Username::random();
+        assert_eq!(Username::parse(name.as_str()), Ok(name.clone()));
+        assert!(name.as_str().starts_with("user-") && name.as_str().len() == 17, "{name}");
+        assert_ne!(name.normalised(), Username::random().normalised());
     }
 
     #[test]

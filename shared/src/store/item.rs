@@ -85,6 +85,11 @@ impl Key {
         Self::new("SWEEP", "OUTBOX")
     }
 
+    /// What ids of imported users are made with.
+    pub(super) fn import_salt() -> Self {
+        Self::new("IMPORT", "SALT")
+    }
+
     /// What is proven by mail, by its partition: the sort key is the partition's first word.
     pub(super) fn of_proof(partition: &str) -> Self {
         Self::new(partition, partition.split('#').next().unwrap_or_default())

@@ -15,6 +15,7 @@ use crate::account::{User, UserId};
 use crate::clock::Timestamp;
 use crate::http::Problem;
 use crate::limits::{Counter, FailureLimit, Failures, PASSWORDS, TooMany};
+use crate::outbox::OutboxItem;
 use crate::telemetry::SecurityEvent;
 use crate::token::{Mac, MacKey};
 
@@ -249,8 +250,30 @@ impl Store {
 
     /// The same, as a write of a transaction.
     pub(super) fn forgetting(&self, subject: Mac) -> Result<TransactWriteItem, StoreError> {
-        let key = row_of(subject).to_attributes();
-        let delete = Delete::builder().table_name(&self.table).set_key(Some(key)).build()?;
+        self.delete_of(&row_of(subject))
+    }
+
+    /// How much a counter has counted.
+    pub async fn find_counted(&self, counter: &Counter) -> Result<u32, StoreError> {
+        let item = self.get(&key_of(counter), None).await?;
+        item.map_or(Ok(0), |item| item.number("counted"))
+    }
+
+    /// Forgets rows of wrong passwords and counters, together with what is to be told of it.
+    pub async fn clear_limits(
+        &self,
+        failures: &[Mac],
+        counters: &[Counter],
+        told: &[OutboxItem],
+    ) -> Result<(), StoreError> {
+        let rows = failures.iter().map(|subject| row_of(*subject));
+        let keys = rows.chain(counters.iter().map(key_of));
+        let writes: Result<Vec<_>, _> = keys.map(|key| self.delete_of(&key)).collect();
+        self.transact(writes?, told).await.map(drop)
+    }
+
+    fn delete_of(&self, key: &Key) -> Result<TransactWriteItem, StoreError> {
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(key.to_attributes())).build()?;
         Ok(TransactWriteItem::builder().delete(delete).build())
     }
 

@@ -9,6 +9,7 @@
 
 mod account;
 mod emails;
+mod imports;
 mod item;
 mod keys;
 mod limits;
@@ -23,9 +24,10 @@ mod users;
 
 pub use account::UserChange;
 pub use emails::EmailChanged;
+pub use imports::{ImportSalt, Imported, MAX_IMPORTED};
 pub use keys::{KeyTimes, Rings};
 pub use limits::{ChargedGuess, LimitError, Lookup, is_within};
-pub use operators::{Page, ScanPosition, TableSize};
+pub use operators::{AccountPage, Page, ScanPosition, TableSize};
 pub use outbox::{Lease, Leased, Waiting};
 pub use proofs::{GiveBack, partition_of};
 pub use replacements::{Charged, PasswordChange, ReplaceError};

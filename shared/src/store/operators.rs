@@ -39,6 +39,17 @@ pub struct Page {
     pub next: Option<ScanPosition>,
 }
 
+/// Some of all users, with the hashes of their passwords.
+#[derive(Debug)]
+pub struct AccountPage {
+    /// These, in no particular order.
+    pub accounts: Vec<(User, PasswordHash)>,
+    /// How many users there could not be read.
+    pub unreadable: usize,
+    /// Where to go on; `None` at the end.
+    pub next: Option<ScanPosition>,
+}
+
 impl Store {
     /// Makes a user with an address that somebody vouches for, together with a reset that leads in, if there is one, and
     /// what is to be told.
@@ -163,8 +174,25 @@ impl Store {
 
     /// Some of all users, in a scan of the whole table: each page reads up to 1 MB, whatever it holds.
     pub async fn scan_users(&self, from: Option<ScanPosition>) -> Result<Page, StoreError> {
-        let names = users::WITHOUT_PASSWORD.iter().map(|name| (format!("#{name}"), (*name).to_owned()));
-        let projection: Vec<String> = users::WITHOUT_PASSWORD.iter().map(|name| format!("#{name}")).collect();
+        let (read, unreadable, next) = self.scan(&users::WITHOUT_PASSWORD, from, users::from_item).await?;
+        Ok(Page { users: read, unreadable, next })
+    }
+
+    /// The same with the hashes of their passwords.
+    pub async fn scan_accounts(&self, from: Option<ScanPosition>) -> Result<AccountPage, StoreError> {
+        let attributes: Vec<&str> = users::WITHOUT_PASSWORD.into_iter().chain(["password_hash"]).collect();
+        let (accounts, unreadable, next) = self.scan(&attributes, from, users::with_password).await?;
+        Ok(AccountPage { accounts, unreadable, next })
+    }
+
+    async fn scan<T>(
+        &self,
+        attributes: &[&str],
+        from: Option<ScanPosition>,
+        read: impl Fn(&Item) -> Result<T, StoreError>,
+    ) -> Result<(Vec<T>, usize, Option<ScanPosition>), StoreError> {
+        let names = attributes.iter().map(|name| (format!("#{name}"), (*name).to_owned()));
+        let projection: Vec<String> = attributes.iter().map(|name| format!("#{name}")).collect();
         let answer: ScanOutput = self
             .client
             .scan()
@@ -176,14 +204,14 @@ impl Store {
             .set_exclusive_start_key(from.map(|position| position.0))
             .send()
             .await?;
-        let mut page = Page { users: Vec::new(), unreadable: 0, next: answer.last_evaluated_key.map(ScanPosition) };
+        let (mut found, mut unreadable) = (Vec::new(), 0);
         for item in answer.items.unwrap_or_default() {
-            match users::from_item(&Item::from_attributes(item)) {
-                Ok(user) => page.users.push(user),
-                Err(_) => page.unreadable += 1,
+            match read(&Item::from_attributes(item)) {
+                Ok(one) => found.push(one),
+                Err(_) => unreadable += 1,
             }
         }
-        Ok(page)
+        Ok((found, unreadable, answer.last_evaluated_key.map(ScanPosition)))
     }
 
     fn put_of(&self, item: Item) -> aws_sdk_dynamodb::types::builders::PutBuilder {

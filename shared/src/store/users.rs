@@ -203,8 +203,7 @@ impl Store {
     /// A user together with the hash of the password.
     pub async fn find_user_with_password(&self, id: UserId) -> Result<Option<(User, PasswordHash)>, StoreError> {
         let item = self.get(&Key::user(id), None).await?;
-        let read = |item: Item| Ok((from_item(&item)?, PasswordHash::from_phc(item.text("password_hash")?.to_owned())));
-        item.map(read).transpose()
+        item.as_ref().map(with_password).transpose()
     }
 
     /// A session and its user, in one round trip.
@@ -318,6 +317,11 @@ fn undo_from_item(item: &Item) -> Result<Undo, StoreError> {
 /// A user's undos as they are stored; `None` where there are none.
 pub(super) fn stored_undos(user: &User) -> Option<AttributeValue> {
     Item::default().with_items("undos", user.undos.iter().map(undo_to_item)).into_attributes().remove("undos")
+}
+
+/// Reads a user with the hash of the password.
+pub(super) fn with_password(item: &Item) -> Result<(User, PasswordHash), StoreError> {
+    Ok((from_item(item)?, PasswordHash::from_phc(item.text("password_hash")?.to_owned())))
 }
 
 pub(super) fn from_item(item: &Item) -> Result<User, StoreError> {

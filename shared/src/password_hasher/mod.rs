@@ -3,18 +3,25 @@
 //! In a Lambda the work is done in place with one buffer that is kept and wiped: a thread of its own would fault
 //! 4,865 fresh pages for each password, and take twice the time. The local stack serves many people at once and must
 //! not block its runtime, so there a thread does it.
+//!
+//! Hashes that came with an import are compared in the way of their source ([`ImportedHash`]), and replaced by ours at
+//! the next sign-in.
+
+mod scheme;
+
+pub use scheme::{Cost, FirebaseParameters, ImportedHash, UnusableHash};
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
-use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroize;
 
 use crate::account::{Password, PasswordHash};
 use crate::concurrency::Concurrency;
 use crate::random;
+use scheme::Scheme;
 
 /// Memory in KiB.
 const MEMORY: u32 = 19_456;
@@ -36,7 +43,7 @@ pub enum Verdict {
     Wrong,
     /// The password.
     Right {
-        /// It was hashed with other parameters than new passwords are, and should be hashed again.
+        /// It was hashed in another way than new passwords are, and should be hashed again.
         outdated: bool,
     },
 }
@@ -60,14 +67,7 @@ impl PasswordHasher {
             let salt = random::bytes::<16>();
             let params = current_params()?;
             let output = argon2id(&params, &password, &salt, memory)?;
-            let phc = Phc {
-                algorithm: ARGON2ID_IDENT,
-                version: Some(Version::V0x13.into()),
-                params: ParamsString::try_from(&params).map_err(fail)?,
-                salt: Some(Salt::new(&salt).map_err(fail)?),
-                hash: Some(Output::new(&output).map_err(fail)?),
-            };
-            Ok(PasswordHash::from_phc(phc.to_string()))
+            to_stored(&params, &salt, &output)
         })
         .await
     }
@@ -81,25 +81,15 @@ impl PasswordHasher {
         stored: Option<PasswordHash>,
     ) -> Result<(Verdict, Password), HashError> {
         self.run(move |memory| {
-            let current = current_params()?;
             let Some(stored) = stored else {
-                argon2id(&current, &password, &[0; 16], memory)?;
+                argon2id(&current_params()?, &password, &[0; 16], memory)?;
                 return Ok((Verdict::Wrong, password));
             };
-            let phc = Phc::new(stored.as_phc()).map_err(fail)?;
-            let params = Params::try_from(&phc).map_err(fail)?;
-            let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else {
-                return Err(fail("a stored password has no salt or hash"));
-            };
-            if phc.algorithm != ARGON2ID_IDENT || expected.len() != OUTPUT {
-                return Err(fail("a stored password is not of argon2id"));
-            }
-            let output = argon2id(&params, &password, salt.as_ref(), memory)?;
-            if !bool::from(output.ct_eq(expected.as_bytes())) {
+            let scheme = Scheme::parse(stored.as_phc()).ok_or_else(|| fail("a stored password cannot be read"))?;
+            if !scheme.matches(&password, memory)? {
                 return Ok((Verdict::Wrong, password));
             }
-            let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-            Ok((Verdict::Right { outdated: costs(&params) != costs(&current) }, password))
+            Ok((Verdict::Right { outdated: scheme.is_outdated(&password)? }, password))
         })
         .await
     }
@@ -114,6 +104,9 @@ impl PasswordHasher {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             let outcome = work(&mut memory);
             memory.iter_mut().for_each(Zeroize::zeroize);
+            // What an imported hash took beyond ours is not kept.
+            memory.truncate(MEMORY as usize);
+            memory.shrink_to_fit();
             outcome
         };
         match self.concurrency {
@@ -139,14 +132,41 @@ fn argon2id(
     salt: &[u8],
     memory: &mut Vec<Block>,
 ) -> Result<[u8; OUTPUT], HashError> {
-    if memory.len() < params.block_count() {
-        memory.resize(params.block_count(), Block::new());
-    }
     let mut output = [0; OUTPUT];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory)
-        .map_err(fail)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    argon2_into(&argon2, password.as_bytes(), salt, &mut output, memory)?;
     Ok(output)
+}
+
+fn argon2_into(
+    argon2: &Argon2<'_>,
+    password: &[u8],
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Vec<Block>,
+) -> Result<(), HashError> {
+    let blocks = argon2.params().block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::new());
+    }
+    argon2.hash_password_into_with_memory(password, salt, output, &mut memory[..blocks]).map_err(fail)
+}
+
+fn to_stored(params: &Params, salt: &[u8], output: &[u8]) -> Result<PasswordHash, HashError> {
+    let phc = Phc {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).map_err(fail)?,
+        salt: Some(Salt::new(salt).map_err(fail)?),
+        hash: Some(Output::new(output).map_err(fail)?),
+    };
+    Ok(PasswordHash::from_phc(phc.to_string()))
+}
+
+/// The hash of a password that nobody knows, for an account without one. To compare with it takes as long as with any
+/// of ours.
+pub fn nobodys_hash() -> Result<PasswordHash, HashError> {
+    to_stored(&current_params()?, &random::bytes::<16>(), &random::bytes::<OUTPUT>())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`, which passes by value")]
