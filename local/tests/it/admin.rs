@@ -644,6 +644,114 @@ async fn the_doctor_finds_a_healthy_stack_healthy_and_says_what_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_limits_have_counted_is_shown_and_forgotten() {
+    let operated = Operated::start().await;
+    let stack = &operated.stack;
+    let alice = stack.person("alice").await;
+    let log_in = async |who: Value, password: &str| {
+        let mut body = json!({"password": password, "client": "app"});
+        body.as_object_mut().expect("an object").extend(who.as_object().expect("an object").clone());
+        stack.client().post("/login").json(body).send().await
+    };
+    let by_name = || json!({"username": "alice"});
+    assert_eq!(operated.json(&["limits", "show", "bob"]).await, json!([]));
+    for _ in 0..5 {
+        log_in(by_name(), "not the password").await.expect_problem(401, "invalid_credentials");
+    }
+    log_in(by_name(), &alice.password).await.expect_problem(429, "rate_limited");
+    for who in ["alice", &alice.email] {
+        let shown = operated.json(&["limits", "show", who]).await;
+        insta::allow_duplicates! {
+            insta::assert_json_snapshot!(shown, @r#"
+            [
+              {
+                "count": 5,
+                "forgotten_at": "2100-01-31T00:00:00Z",
+                "limit": "passwords",
+                "next_guess_at": "2100-01-01T00:00:01Z",
+                "of": "alice"
+              },
+              {
+                "count": 1,
+                "forgotten_at": "2100-01-02T00:00:00Z",
+                "limit": "signup-mails",
+                "next_guess_at": null,
+                "of": "alice@example.test"
+              }
+            ]
+            "#);
+        }
+    }
+    let shown = operated.run(&["limits", "show", "alice"]).await.expect(0).out;
+    assert!(shown.contains("passwords") && shown.contains("signup-mails"), "{shown}");
+    operated.run(&["limits", "clear", "alice"]).await.expect(0);
+    assert_eq!(operated.json(&["limits", "show", "alice"]).await, json!([]));
+    assert_eq!(operated.json(&["limits", "clear", "alice"]).await, json!({"cleared": true}));
+    log_in(by_name(), &alice.password).await.expect(200);
+
+    // Nobody's name is guessed at too, and is told by itself.
+    log_in(json!({"username": "nobody"}), "not the password").await.expect_problem(401, "invalid_credentials");
+    assert_eq!(operated.json(&["limits", "show", "nobody"]).await[0]["count"], 1);
+    operated.run(&["limits", "clear", "nobody"]).await.expect(0);
+    assert_eq!(operated.json(&["limits", "show", "nobody"]).await, json!([]));
+    operated.run(&["limits", "show", "id:AAAAAAAAAAAAAAAAAAAAAA"]).await.expect(3);
+    operated.run(&["limits", "show", "a b"]).await.expect(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_has_done_is_shown_and_forgotten() {
+    let parameters = [("OriginSecret", crate::edge::SECRET), ("ClientAddressHeader", crate::edge::HEADER)];
+    let operated = Operated::with(&parameters).await;
+    for address in ["203.0.113.7", "2001:db8:1:2::7"] {
+        let sign_up = operated.stack.client().post("/signup").json(Person::named("alice").signup("app"));
+        let sign_up = sign_up.header("x-origin-secret", crate::edge::SECRET).header(crate::edge::HEADER, address);
+        sign_up.send().await.expect(202);
+        let shown = operated.json(&["limits", "show", address]).await;
+        assert_eq!((&shown[0]["limit"], &shown[0]["count"]), (&json!("source-signups"), &json!(1)), "{shown}");
+        operated.run(&["limits", "clear", address]).await.expect(0);
+        assert_eq!(operated.json(&["limits", "show", address]).await, json!([]));
+    }
+}
+
+/// Nobody is locked in: all that an export says makes the same users elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_leave_for_another_deployment() {
+    let (here, there) = (Operated::start().await, Operated::start().await);
+    let alice = here.stack.person("alice").await;
+    let (bob, app) = here.stack.person_with_session("bob").await;
+    here.run(&["user", "roles", "alice", "--add", "editor"]).await.expect(0);
+    here.run(&["user", "disable", "bob"]).await.expect(0);
+    let (_, carol) = here.stack.person_with_session("carol").await;
+    let exported = here.run(&["export-users"]).await.expect(0);
+    assert_eq!(exported.out.lines().count(), 3);
+    assert!(exported.out.contains(&app.user_id) && exported.out.contains(&carol.user_id), "{exported:?}");
+    assert!(exported.err.contains("3 users; 0 "), "{exported:?}");
+
+    let file = there.data.path().join("users.jsonl");
+    std::fs::write(&file, &exported.out).expect("a file");
+    let file = file.to_str().expect("a path");
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let report = there.json(&[&["import", file, "--from", "latchkey"], dry_run].concat()).await;
+        assert_eq!((&report["report"]["read"], &report["report"]["refused"]), (&json!(3), &json!(0)), "{report}");
+    }
+    there.stack.client().post("/login").json(alice.login("app")).send().await.expect(200);
+    there.stack.client().post("/login").json(bob.login("app")).send().await.expect_problem(401, "invalid_credentials");
+    let again = there.run(&["export-users"]).await.expect(0);
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&again.out), sorted(&exported.out));
+
+    std::fs::write(file, "{\"email\": \"d@example.test\"}\nno JSON\n").expect("a file");
+    let refused = there.run(&["import", file, "--from", "latchkey"]).await.expect(6);
+    assert!(refused.out.contains("line 1: ") && refused.out.contains("line 2: "), "{refused:?}");
+    there.run(&["import", "/nowhere", "--from", "latchkey"]).await.expect(2);
+    there.run(&["import", file, "--from", "mysql"]).await.expect(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_act_is_a_security_event_that_names_the_operator() {
     // A database whose outbox nobody works off but when the test asks for it: its items are what is logged.
     let data = tempfile::tempdir().expect("a folder");
@@ -668,6 +776,9 @@ async fn every_act_is_a_security_event_that_names_the_operator() {
     };
     let local = format!("--local={}", data.path().display());
     let kid = "device/1";
+    let lines = data.path().join("users.jsonl");
+    std::fs::write(&lines, r#"{"email": "f@example.test", "email_verified": true}"#).expect("a file");
+    let lines = lines.to_str().expect("a path");
     for (arguments, act, names_user, key) in [
         (&["user", "list"][..], "user_list", false, None),
         (&["user", "export", "alice"], "user_export", true, None),
@@ -681,6 +792,10 @@ async fn every_act_is_a_security_event_that_names_the_operator() {
         (&["user", "create", "--username", "bob", "--email", "d@example.test"], "user_create", true, None),
         (&["user", "delete", "alice", "--yes"], "user_delete", true, None),
         (&["mail", "unblock", "e@example.test"], "mail_unblock", false, None),
+        (&["limits", "clear", "bob"], "limits_clear", true, None),
+        (&["limits", "clear", "203.0.113.7"], "limits_clear", false, None),
+        (&["export-users"], "users_export", false, None),
+        (&["import", lines, "--from", "latchkey"], "users_import", false, None),
         (&["keys", "rotate"], "keys_rotate", false, None),
         (&["keys", "revoke", kid, "--yes"], "keys_revoke", false, Some(kid)),
     ] {
