@@ -990,6 +990,8 @@ async fn a_change_that_a_thief_began_and_the_owner_confirmed_is_taken_back() {
     let (alice, app) = stack.person_with_session("alice").await;
     let browser = stack.remembered(&alice).await;
     let thief = browser.copy();
+    // Of the sign-in before.
+    stack.local.settled().await;
     thief.post("/email/change").json(json!({"email": C})).send().await.expect(202);
     let notice = stack.mail_to(&alice.email).await;
     assert!(notice.text.contains(C) && !notice.has_secrets(), "{}", notice.text);
