@@ -74,6 +74,11 @@ impl Fixture {
         fixture
     }
 
+    /// A client of the database.
+    pub(crate) fn database(&self) -> aws_sdk_dynamodb::Client {
+        local::database::client(&self.stack.endpoints().dynamodb, self.stack.secret())
+    }
+
     /// Where the certificate is that the endpoints show.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.directory.path().join("ca.pem")

@@ -98,7 +98,7 @@ async fn main() -> ExitCode {
     let with_stock = names.iter().any(|name| name == "stock");
     build::binaries(&functions, with_stock);
     if mode == Some("compare") {
-        let (table, passes) = compare::run(&mut fixture).await;
+        let (table, passes) = compare::run(&mut fixture, &arguments[1..]).await;
         println!("{table}");
         return if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
