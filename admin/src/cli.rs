@@ -1,7 +1,7 @@
 //! The commands, their arguments, and what they print.
 //!
-//! Exit codes: 0 done, or so already; 1 something failed, and may be repeated; 2 the command cannot be carried out; 3 not found;
-//! 4 refused as things are; 5 not confirmed; 6 `doctor` found a problem, or `import` refused rows. A reader who goes away (`| head`) ends the output and
+//! Exit codes: 0 done, or so already; 1 something failed, and may be repeated; 2 the command cannot be carried out; 3 not
+//! found; 4 refused as things are; 5 not confirmed; 6 `doctor` found a problem, or `import` refused rows. A reader who goes away (`| head`) ends the output and
 //! changes nothing else: an act is done before anything is printed.
 
 use std::ffi::OsString;
@@ -38,6 +38,8 @@ Examples:
   admin --stack latchkey user show ann@example.com         a deployment, by its stack
   admin --stack latchkey user disable ann                  no session lives on, no reset leads back
   admin --stack latchkey user roles ann --add editor
+  admin --stack latchkey limits clear ann@example.com      whoever was held up may go on
+  admin --stack latchkey import users.json --from django --dry-run
   admin --stack latchkey --json user list | jq -r .email
   admin --stack latchkey keys revoke Xq3fT2kB9aE           a stolen signing key
   admin --stack latchkey doctor
@@ -45,8 +47,8 @@ Examples:
 WHO is a name, an address, or id: and a user's identifier (id:AQEBAQEBAQEBAQEBAQEBAQ).
 
 Exit codes: 0 done, or so already; 1 something failed, and may be repeated; 2 the command cannot be carried out; 3 not found;
-4 refused as things are; 5 not confirmed; 6 doctor found a problem, or import refused rows. With --json, errors are one line of JSON on standard error.
-Each act is a security event with your ARN: docs/operations.md.";
+4 refused as things are; 5 not confirmed; 6 doctor found a problem, or import refused rows. With --json, errors are one line of
+JSON on standard error. Each act is a security event with your ARN: docs/operations.md.";
 
 /// What operators do to a Latchkey deployment: users, keys, mail, and what it lacks.
 #[derive(Debug, Parser)]
@@ -252,7 +254,7 @@ enum LimitsCommand {
         /// A name, an address, id:…, or an IP address.
         who: Counted,
     },
-    /// Has it forgotten: whoever was held up may go on at once, and so may whoever guesses.
+    /// Has it forgotten: whoever was held up may go on at once, and so may whoever guesses. Of an IPv6 address, for its /48.
     Clear {
         /// A name, an address, id:…, or an IP address.
         who: Counted,

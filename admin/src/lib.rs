@@ -1,8 +1,8 @@
 //! The operator's command line, as a library: what whoever runs a deployment does to it (DESIGN.md section 11).
 //!
-//! A [`Deployment`] is found by [`connect`]; [`users`], [`keys`], [`limits`] and [`mail`] act on it, and [`doctor`] looks at it. Each act is
-//! one transaction of `shared::store`, with what is to be told of it and with a security event that names the operator, so that
-//! whoever is interrupted repeats the command. [`cli`] is what `main.rs` runs.
+//! A [`Deployment`] is found by [`connect`]; [`users`], [`keys`], [`limits`] and [`mail`] act on it, and [`doctor`] looks at
+//! it. Each act is one transaction of `shared::store`, with what is to be told of it and with a security event that names the
+//! operator, so that whoever is interrupted repeats the command. [`cli`] is what `main.rs` runs.
 //!
 //! It is no function: it reads what AWS's own tools read (`aws-config`), here and only here.
 

@@ -1,6 +1,6 @@
 //! What limits have counted of somebody (docs/limits.md), and how to have it forgotten.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use shared::account::{EmailAddress, Username};
@@ -39,7 +39,7 @@ impl FromStr for Counted {
 pub struct Count {
     /// The rule, as logs and docs/limits.md name it.
     pub scope: &'static str,
-    /// Of what: a name, an address, or a source.
+    /// Of what: a name, an address, or a network.
     pub of: String,
     /// How many.
     pub count: u32,
@@ -53,7 +53,14 @@ pub struct Count {
 #[derive(Default)]
 struct Subjects {
     failures: Vec<(String, Identifier, Mac)>,
-    counters: Vec<(String, Counter)>,
+    counters: Vec<Held>,
+}
+
+/// A counter, of what it is, and of what its part is and until when.
+struct Held {
+    of: String,
+    part: Option<(String, Timestamp)>,
+    counter: Counter,
 }
 
 impl Deployment {
@@ -72,11 +79,17 @@ impl Deployment {
                 until: row.ends_at,
             }));
         }
-        for (of, counter) in counters {
-            let count = self.store.find_counted(&counter).await?;
-            if count > 0 {
-                counts.push(Count { scope: counter.rule.scope, of, count, open_at: None, until: counter.ends_at });
-            }
+        for Held { of, part, counter } in counters {
+            let (whole, of_part) = self.store.find_counted(&counter).await?;
+            let all = (of, whole, counter.ends_at);
+            let part = part.map(|(of, until)| (of, of_part, until));
+            counts.extend(
+                [Some(all), part]
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, count, _)| *count > 0)
+                    .map(|(of, count, until)| Count { scope: counter.rule.scope, of, count, open_at: None, until }),
+            );
         }
         Ok(counts)
     }
@@ -85,10 +98,14 @@ impl Deployment {
     pub async fn clear_counts(&self, counted: &Counted) -> Result<(), AdminError> {
         let Subjects { failures, counters } = self.subjects(counted, self.clock.now()).await?;
         let failures: Vec<Mac> = failures.into_iter().map(|(.., subject)| subject).collect();
-        let counters: Vec<Counter> = counters.into_iter().map(|(_, counter)| counter).collect();
+        let counters: Vec<Counter> = counters.into_iter().map(|held| held.counter).collect();
         let user_id = match counted {
-            Counted::Who(who) => self.find_user(who).await.ok().map(|user| user.id),
             Counted::Source(_) => None,
+            Counted::Who(who) => match self.find_user(who).await {
+                Ok(user) => Some(user.id),
+                Err(AdminError::NotFound(_)) => None,
+                Err(error) => return Err(error),
+            },
         };
         Ok(self.store.clear_limits(&failures, &counters, &[self.act(Act::LimitsClear, user_id)]).await?)
     }
@@ -101,7 +118,10 @@ impl Deployment {
                 let source = Source::of_gateway(Some(&address.to_string()));
                 for rule in [&SOURCE_FAILURES, &SOURCE_SIGNUPS, &SOURCE_RESENDS, &SOURCE_FORGOTS, &SOURCE_CHANGES] {
                     let counter = Limit::new(rule, 1).of_source(source, &key, now);
-                    subjects.counters.extend(counter.map(|counter| (address.to_string(), counter)));
+                    subjects.counters.extend(counter.map(|counter| {
+                        let (of, part) = networks(*address);
+                        Held { of, part: part.map(|part| (part, counter.ends_at)), counter }
+                    }));
                 }
                 return Ok(subjects);
             }
@@ -129,7 +149,12 @@ impl Subjects {
     fn address(&mut self, email: EmailAddress, key: &MacKey, now: Timestamp) {
         for rule in [&SIGNUP_MAILS, &RESET_MAILS, &CHANGE_MAILS] {
             let counter = MailLimit::new(rule, 1, 1).of_address(&email, key, now);
-            self.counters.extend(counter.map(|counter| (email.as_str().to_owned(), counter)));
+            let hour_ends = Timestamp::from_unix((now.unix() / 3600 + 1) * 3600);
+            self.counters.extend(counter.map(|counter| Held {
+                of: email.as_str().to_owned(),
+                part: Some((format!("{}, this hour", email.as_str()), hour_ends)),
+                counter,
+            }));
         }
         self.identifier(email.as_str().to_owned(), Identifier::Email(email), key);
     }
@@ -137,6 +162,18 @@ impl Subjects {
     fn identifier(&mut self, of: String, identifier: Identifier, key: &MacKey) {
         let subject = identifier.subject(key);
         self.failures.push((of, identifier, subject));
+    }
+}
+
+/// The network that an address is counted in, and a part of it: an IPv6 /48 and its /64, or an IPv4 address.
+fn networks(address: IpAddr) -> (String, Option<String>) {
+    match address.to_canonical() {
+        IpAddr::V4(address) => (address.to_string(), None),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            let network = |d, bits: u8| format!("{}/{bits}", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0));
+            (network(0, 48), Some(network(d, 64)))
+        }
     }
 }
 
@@ -151,5 +188,13 @@ mod tests {
         assert!(matches!("ann".parse(), Ok(Counted::Who(Who::Username(_)))));
         assert!(matches!("ann@example.com".parse(), Ok(Counted::Who(Who::Email(_)))));
         assert!("a b".parse::<Counted>().is_err());
+    }
+
+    #[test]
+    fn a_source_is_told_by_the_networks_that_are_counted() {
+        let of = |text: &str| networks(text.parse().expect("an address"));
+        assert_eq!(of("203.0.113.7"), ("203.0.113.7".to_owned(), None));
+        assert_eq!(of("::ffff:203.0.113.7"), ("203.0.113.7".to_owned(), None));
+        assert_eq!(of("2001:db8:1:2:3::7"), ("2001:db8:1::/48".to_owned(), Some("2001:db8:1:2::/64".to_owned())));
     }
 }

@@ -15,7 +15,7 @@ use shared::concurrency::Concurrency;
 use shared::locale::Locale;
 use shared::mail::Letter;
 use shared::outbox::{EventType, OutboxItem, QueuedMail};
-use shared::password_hasher::PasswordHasher;
+use shared::password_hasher::{PasswordHasher, nobodys_hash};
 use shared::session::Session;
 use shared::store::{EmailChanged, Identifier, Undeliverable};
 use shared::telemetry::Act;
@@ -145,22 +145,16 @@ impl Deployment {
     pub async fn create_user(&self, new: NewUser) -> Result<User, AdminError> {
         let NewUser { username, email, locale, roles, password } = new;
         let now = self.clock.now();
-        let hasher = PasswordHasher::new(Concurrency::One);
-        let (status, password) = match password {
+        let (status, password_hash) = match password {
             Some(password) => {
                 let minimum = self.settings.parameter("PasswordMinLength").and_then(|text| text.parse().ok());
                 let service = self.settings.parameter("ServiceName").unwrap_or_default();
                 let minimum = minimum.unwrap_or(PASSWORD_MIN_LENGTH);
-                (Status::Enabled, password.to_store(minimum, &username, &email, service)?)
+                let password = password.to_store(minimum, &username, &email, service)?;
+                (Status::Enabled, PasswordHasher::new(Concurrency::One).hash(password).await?)
             }
-            None => {
-                // Two identifiers are 256 random bits, which nobody ever sees.
-                let nobodys = CandidatePassword::new(format!("{}{}", UserId::random(), UserId::random()));
-                let nobodys = nobodys.to_compare();
-                (Status::ResetRequired, nobodys.ok_or_else(|| AdminError::Failed("no password".to_owned()))?)
-            }
+            None => (Status::ResetRequired, nobodys_hash()?),
         };
-        let password_hash = hasher.hash(password).await?;
         let user = User {
             id: UserId::random(),
             username,

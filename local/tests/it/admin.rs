@@ -677,6 +677,13 @@ async fn what_limits_have_counted_is_shown_and_forgotten() {
                 "limit": "signup-mails",
                 "next_guess_at": null,
                 "of": "alice@example.test"
+              },
+              {
+                "count": 1,
+                "forgotten_at": "2100-01-01T01:00:00Z",
+                "limit": "signup-mails",
+                "next_guess_at": null,
+                "of": "alice@example.test, this hour"
               }
             ]
             "#);
@@ -702,15 +709,33 @@ async fn what_limits_have_counted_is_shown_and_forgotten() {
 async fn what_a_source_has_done_is_shown_and_forgotten() {
     let parameters = [("OriginSecret", crate::edge::SECRET), ("ClientAddressHeader", crate::edge::HEADER)];
     let operated = Operated::with(&parameters).await;
-    for address in ["203.0.113.7", "2001:db8:1:2::7"] {
+    let sign_up = async |address: &str| {
         let sign_up = operated.stack.client().post("/signup").json(Person::named("alice").signup("app"));
         let sign_up = sign_up.header("x-origin-secret", crate::edge::SECRET).header(crate::edge::HEADER, address);
         sign_up.send().await.expect(202);
+    };
+    let counts = async |address: &str| -> Vec<(String, u64)> {
         let shown = operated.json(&["limits", "show", address]).await;
-        assert_eq!((&shown[0]["limit"], &shown[0]["count"]), (&json!("source-signups"), &json!(1)), "{shown}");
-        operated.run(&["limits", "clear", address]).await.expect(0);
-        assert_eq!(operated.json(&["limits", "show", address]).await, json!([]));
+        let counts = shown.as_array().expect("counts").iter().filter(|count| count["limit"] == "source-signups");
+        let of = |count: &Value| count["of"].as_str().expect("a network").to_owned();
+        counts.map(|count| (of(count), count["count"].as_u64().expect("a number"))).collect()
+    };
+    sign_up("203.0.113.7").await;
+    for address in ["2001:db8:1:2::7", "2001:db8:1:2::8", "2001:db8:1:3::7"] {
+        sign_up(address).await;
     }
+    let named = |counts: &[(&str, u64)]| -> Vec<(String, u64)> {
+        counts.iter().map(|(network, count)| ((*network).to_owned(), *count)).collect()
+    };
+    assert_eq!(counts("203.0.113.7").await, named(&[("203.0.113.7", 1)]));
+    assert_eq!(counts("203.0.113.8").await, named(&[]));
+    assert_eq!(counts("2001:db8:1:2::9").await, named(&[("2001:db8:1::/48", 3), ("2001:db8:1:2::/64", 2)]));
+    assert_eq!(counts("2001:db8:1:4::9").await, named(&[("2001:db8:1::/48", 3)]));
+    operated.run(&["limits", "clear", "203.0.113.7"]).await.expect(0);
+    assert_eq!(counts("203.0.113.7").await, named(&[]));
+    assert_eq!(counts("2001:db8:1:4::9").await, named(&[("2001:db8:1::/48", 3)]));
+    operated.run(&["limits", "clear", "2001:db8:1:2::9"]).await.expect(0);
+    assert_eq!(counts("2001:db8:1:3::7").await, named(&[]));
 }
 
 /// Nobody is locked in: all that an export says makes the same users elsewhere.

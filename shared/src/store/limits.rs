@@ -253,10 +253,13 @@ impl Store {
         self.delete_of(&row_of(subject))
     }
 
-    /// How much a counter has counted.
-    pub async fn find_counted(&self, counter: &Counter) -> Result<u32, StoreError> {
-        let item = self.get(&key_of(counter), None).await?;
-        item.map_or(Ok(0), |item| item.number("counted"))
+    /// How much a counter has counted, and how much of it of its part.
+    pub async fn find_counted(&self, counter: &Counter) -> Result<(u32, u32), StoreError> {
+        let Some(item) = self.get(&key_of(counter), None).await? else { return Ok((0, 0)) };
+        let whole = item.number("counted")?;
+        let attributes = item.into_attributes();
+        let part = counter.part.as_ref().and_then(|(name, _)| attributes.get(name)?.as_n().ok()?.parse().ok());
+        Ok((whole, part.unwrap_or_default()))
     }
 
     /// Forgets rows of wrong passwords and counters, together with what is to be told of it.
