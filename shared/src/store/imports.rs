@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 
 use super::account::owner_item;
 use super::item::{Item, Key};
-use super::{Store, StoreError, emails, number, users};
+use super::{NOT_THERE, Store, StoreError, emails, number, users};
 use crate::account::{EmailAddress, PasswordHash, User, UserId};
 use crate::clock::Timestamp;
 use crate::{base64url, random};
@@ -131,8 +131,6 @@ impl Store {
         })
     }
 }
-
-const NOT_THERE: &str = "attribute_not_exists(pk)";
 
 #[cfg(test)]
 mod tests {

@@ -177,6 +177,8 @@ const BATCH_ATTEMPTS: u32 = 4;
 /// The wait before the first repetition, doubled with each.
 const BATCH_BACKOFF: Duration = Duration::from_millis(25);
 
+/// That there is no such item yet.
+const NOT_THERE: &str = "attribute_not_exists(pk)";
 /// The attribute that holds the mark of the call that last wrote an item.
 const WRITTEN_BY: &str = "written_by";
 

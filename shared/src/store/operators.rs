@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use super::account::{AsRead, owner_item};
 use super::item::{Item, Key};
 use super::signups::AccountError;
-use super::{Store, StoreError, emails, number, resets, string, users};
+use super::{NOT_THERE, Store, StoreError, emails, number, resets, string, users};
 use crate::account::{EmailAddress, PasswordHash, PasswordReset, Status, User};
 use crate::clock::Timestamp;
 use crate::outbox::OutboxItem;
@@ -218,5 +218,3 @@ impl Store {
         Put::builder().table_name(&self.table).set_item(Some(item.into_attributes()))
     }
 }
-
-const NOT_THERE: &str = "attribute_not_exists(pk)";
